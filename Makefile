@@ -1,0 +1,60 @@
+# Set-up happens once, on first use of any target; `make clean` takes it away again.
+#   make demo   restore a clip with the models that ship
+#   make test   run the tests
+#   make test-slow  those that take minutes
+#   make lint   ruff and pyright
+#   make wheel  build the package
+
+VENV   := .venv
+BIN    := $(CURDIR)/$(VENV)/bin
+READY  := $(VENV)/.ready
+PYTHON ?= python3.12
+UV     := $(shell command -v uv 2>/dev/null)
+
+.PHONY: demo test test-slow lint format wheel clean
+.DELETE_ON_ERROR:
+
+demo: $(READY)
+	$(BIN)/python demo/demo.py
+
+test: $(READY)
+	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest $(TESTS)
+
+test-slow: $(READY)
+	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: $(READY)
+	rm -rf build
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo_out .pytest_cache .hypothesis .ruff_cache
+
+# An environment that is there already is used as it is, with whatever is missing added.
+$(VENV)/bin/python:
+ifneq ($(UV),)
+	uv venv --python 3.12 $(VENV)
+else
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || { \
+	  echo "Python 3.12 or newer is needed: install it, or uv, or say PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+endif
+
+# `vapoursynth config` tells vspipe, once per user and environment, which Python to use.
+$(READY): pyproject.toml | $(VENV)/bin/python
+ifneq ($(UV),)
+	uv pip install --python $(VENV)/bin/python --editable '.[dev]'
+else
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[dev]'
+endif
+	$(BIN)/vapoursynth config
+	touch $@
