@@ -1,0 +1,14 @@
+"""What all tests share: skips become failures where the thing they wait for must be there."""
+
+import os
+
+import pytest
+import torch
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests marked `gpu` on machines without CUDA, unless VRT_REQUIRE_GPU=1 says there must be one."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        if os.environ.get("VRT_REQUIRE_GPU") == "1":
+            pytest.fail("VRT_REQUIRE_GPU=1, but torch sees no CUDA device")
+        pytest.skip("no CUDA device")

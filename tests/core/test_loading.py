@@ -1,0 +1,145 @@
+"""From names and files to restorers, and what is refused on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.core.fakes import FakeNetwork, fake_link, random_clip
+from tests.core.test_real_network import CONFIGS
+from vrt_core import InputError, WeightsError, build_network
+from vrt_core.chain import Chain
+from vrt_core.checkpoint import save_weights
+from vrt_core.devices import pick_device, pick_dtype
+from vrt_core.link import Interpolation, Restoration
+from vrt_core.loading import load_restorer, make_link
+from vrt_core.models import ModelCard
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A small model for each task, with random weights."""
+    folder = tmp_path_factory.mktemp("models")
+    paths = {}
+    for task, config in CONFIGS.items():
+        paths[task] = folder / f"{task}.safetensors"
+        card = ModelCard(
+            name=task, task=task, scale=config["upscale"], config=config, window_frames=5, overlap_frames=2
+        )
+        save_weights(paths[task], build_network(**config).state_dict(), card=card)
+    return paths
+
+
+def test_a_file_says_what_it_is(files: dict[str, Path]) -> None:
+    restorer = load_restorer(files["denoise"], device="cpu")
+    assert isinstance(restorer, Restoration)
+    assert (restorer.card.name, restorer.scale, restorer.frame_factor) == ("denoise", 1, 1)
+    assert restorer.needs_sigma
+    assert (restorer.device, restorer.dtype) == (torch.device("cpu"), torch.float32)
+    assert (restorer.window_frames, restorer.overlap_frames) == (5, 2)
+    assert isinstance(load_restorer(str(files["interpolate"]), device="cpu"), Interpolation)
+
+
+def test_chains(files: dict[str, Path]) -> None:
+    restorer = load_restorer(f"{files['sr']}+{files['interpolate']}", device="cpu", factor=4, window_frames=4)
+    assert isinstance(restorer, Chain)
+    assert (restorer.scale, restorer.frame_factor, len(restorer.links)) == (2, 4, 3)
+    assert restorer.links[1] is restorer.links[2]
+    assert restorer.card.name == "sr+interpolate+interpolate"
+    assert restorer.restore(random_clip(2, 8, 8)).shape == (8, 3, 16, 16)
+
+
+@pytest.mark.parametrize(("factor", "links"), [(2, 1), (4, 2), (8, 3)])
+def test_factor_repeats_interpolation(files: dict[str, Path], factor: int, links: int) -> None:
+    restorer = load_restorer(files["interpolate"], device="cpu", factor=factor)
+    assert (restorer.frame_factor, len(restorer.links)) == (factor, links)
+
+
+def test_options_reach_the_engine(files: dict[str, Path]) -> None:
+    restorer: Any = load_restorer(
+        files["sr"], device="cpu", precision="bf16", window_frames=3, overlap_frames=1, tile_px=64, tile_overlap_px=24
+    )
+    assert restorer.dtype == torch.bfloat16
+    assert restorer.plan(9, 100, 100)[1].start == 2
+    assert restorer.tile_for(100, 100) == (64, 64)
+    assert {p.dtype for name, p in restorer.network.named_parameters() if "spynet" not in name} == {torch.bfloat16}
+
+
+def test_default_overlap_fits_a_short_window(files: dict[str, Path]) -> None:
+    restorer: Any = load_restorer(files["sr"], device="cpu", window_frames=3)
+    assert restorer.overlap_frames == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "words"),
+    [
+        ("sr", {"device": "gpu"}, r"device \('gpu'\) is unknown"),
+        ("sr", {"device": "meta"}, "not available"),
+        ("sr", {"precision": "fp8"}, r"precision \('fp8'\) must be auto, fp32, fp16, bf16"),
+        ("sr", {"window_frames": 0}, r"window_frames \(0\)"),
+        ("sr", {"window_frames": 4.0}, "window_frames"),
+        (
+            "sr",
+            {"window_frames": 4, "overlap_frames": 3},
+            r"overlap_frames \(3\).*half of window_frames \(4\).* 2 frames",
+        ),
+        ("sr", {"tile_px": 33}, r"tile_px \(33\)"),
+        ("sr", {"tile_px": 64, "tile_overlap_px": 40}, "tile_overlap_px"),
+        ("sr", {"memory_bytes": 0}, "memory_bytes"),
+        ("sr", {"factor": 4}, r"factor \(4\).*does not interpolate"),
+        ("interpolate", {"factor": 3}, r"factor \(3\) must be 2, 4 or 8"),
+        ("interpolate", {"window_frames": 8}, "always sees 4 frames"),
+    ],
+)
+def test_bad_options(files: dict[str, Path], task: str, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        load_restorer(files[task], **{"device": "cpu", **options})
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("no-such-model", InputError), ("sr.safetensors", WeightsError), ("008+no-such", InputError)]
+)
+def test_bad_names(name: str, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VRT_MODELS_DIR", str(tmp_path))
+    with pytest.raises(error):
+        load_restorer(name, device="cpu")
+
+
+def test_named_chain_asks_for_the_weights_of_its_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VRT_MODELS_DIR", str(tmp_path))
+    with pytest.raises(WeightsError, match="vrt download 003_VRT"):
+        load_restorer("010", device="cpu")
+
+
+def test_card_and_network_must_fit() -> None:
+    for network, task, scale, words in [
+        (FakeNetwork(scale=2), "sr", 4, "has scale 4, but its network enlarges x2"),
+        (FakeNetwork(), "denoise", 1, "takes no noise level"),
+        (FakeNetwork(sigma=True), "deblur", 1, "takes a noise level"),
+        (FakeNetwork(interpolates=True), "sr", 1, "its network interpolates"),
+        (FakeNetwork(), "interpolate", 1, "does not interpolate"),
+    ]:
+        card = ModelCard(name="x", task=task, scale=scale, window_frames=4)
+        with pytest.raises(InputError, match=words):
+            make_link(network, card)  # type: ignore[arg-type]
+
+
+def test_devices_and_precisions_by_name() -> None:
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device(torch.device("cpu")) == torch.device("cpu")
+    assert pick_device("auto").type in {"cpu", "cuda", "xpu", "mps"}
+    assert pick_dtype("auto", torch.device("cpu")) == torch.float32
+    assert pick_dtype("fp16", torch.device("cpu")) == torch.float16
+    with pytest.raises(InputError, match=r"not available|does not exist"):
+        pick_device("cuda:99")
+
+
+def test_compiled_network_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda network: compiled.append(network) or network)
+    clip = random_clip(5, 8, 8)
+    assert torch.equal(fake_link(compile=True).restore(clip), fake_link().restore(clip))
+    assert len(compiled) == 1

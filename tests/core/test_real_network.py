@@ -1,0 +1,172 @@
+"""The engine with the network itself, small and with random weights: what a stand-in cannot show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.core.fakes import LiveBytes, by_windows, random_clip
+from vrt_core import build_network
+from vrt_core.link import Link
+from vrt_core.loading import make_chain, make_link
+from vrt_core.memory import estimate_flow_memory, estimate_memory
+from vrt_core.models import ModelCard
+
+SMALL: dict[str, Any] = {
+    "img_size": [4, 32, 32],
+    "window_size": [2, 4, 4],
+    "depths": [1] * 8,
+    "indep_reconsts": [],
+    "embed_dims": [8] * 8,
+    "num_heads": [2] * 8,
+    "deformable_groups": 2,
+    "flow_channels": [4, 4, 4, 4],
+    "head_channels": 8,
+}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "sr": {**SMALL, "upscale": 2, "pa_frames": 4},
+    "denoise": {**SMALL, "upscale": 1, "pa_frames": 2, "nonblind_denoising": True},
+    "interpolate": {**SMALL, "upscale": 1, "pa_frames": 0},
+}
+
+
+def small_link(task: str, **options: Any) -> Link:
+    torch.manual_seed(1)
+    network = build_network(**CONFIGS[task])
+    with torch.no_grad():  # flows of a few pixels, and results that differ from the input
+        for name, parameter in network.named_parameters():
+            parameter.add_(torch.randn_like(parameter) * (0.05 if "spynet" in name else 0.02))
+    window = 4 if task == "interpolate" else 5
+    card = ModelCard(name=task, task=task, scale=CONFIGS[task]["upscale"], window_frames=window, overlap_frames=2)
+    return make_link(network, card, **options)
+
+
+@pytest.mark.parametrize(
+    ("task", "size", "tile"),
+    [("sr", (40, 35), 0), ("denoise", (9, 50), 32), ("interpolate", (40, 35), 32)],
+)
+def test_three_doors_agree(task: str, size: tuple[int, int], tile: int) -> None:
+    link = small_link(task, tile_px=tile)
+    clip = random_clip(9, *size)
+    options: Any = {"sigma_255": 20} if link.needs_sigma else {}
+    cuts = (6,)
+    whole = link.restore(clip, cuts=cuts, **options)
+    assert whole.shape == (9 * link.frame_factor, 3, size[0] * link.scale, size[1] * link.scale)
+    assert torch.equal(whole, torch.stack(list(link.stream(iter(clip), cuts=cuts, **options))))
+    last_first = list(range(len(link.plan(9, *size, cuts=cuts))))[::-1]
+    cached = by_windows(link, clip, cuts=cuts, order=last_first, cache=link.new_cache(), **options)
+    assert torch.equal(whole, cached)
+
+
+@pytest.mark.parametrize("task", ["sr", "denoise"])
+def test_flows_handed_in_are_those_the_network_finds(task: str) -> None:
+    link = small_link(task, tile_px=0)
+    clip = random_clip(5, 32, 40)
+    options: Any = {"sigma_255": 20} if link.needs_sigma else {}
+    out = link.restore(clip, cuts="off", **options)
+    with torch.inference_mode():
+        level = torch.full((5, 1, 32, 40), 20 / 255)
+        expected = link.network((torch.cat((clip, level), 1) if link.needs_sigma else clip)[None])[0]
+    torch.testing.assert_close(out, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_layout_of_frames_in_memory_does_not_matter() -> None:
+    link = small_link("sr", tile_px=32)
+    clip = random_clip(4, 40, 32)
+    channels_last = clip.contiguous(memory_format=torch.channels_last)
+    expected = link.restore(clip, cuts="off")
+    assert torch.equal(link.restore(channels_last, cuts="off"), expected)
+    assert torch.equal(torch.stack(list(link.stream(channels_last, cuts="off"))), expected)
+    assert torch.equal(by_windows(link, channels_last), expected)
+    assert torch.equal(link.restore(clip.repeat_interleave(2, dim=0)[::2], cuts="off"), expected)
+
+
+def test_modes_of_the_caller_do_not_matter() -> None:
+    link = small_link("denoise")
+    clip = random_clip(2, 32, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = link.restore(clip, sigma_255=20)
+    assert torch.equal(found, link.restore(clip, sigma_255=20))
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+@pytest.mark.parametrize("task", CONFIGS)
+def test_shortest_clips_and_smallest_frames(task: str, frames: int) -> None:
+    link = small_link(task)
+    options: Any = {"sigma_255": 0} if link.needs_sigma else {}
+    out = link.restore(random_clip(frames, 1, 1), **options)
+    assert out.shape == (frames * link.frame_factor, 3, link.scale, link.scale)
+    assert torch.isfinite(out).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_near(dtype: torch.dtype) -> None:
+    clip = random_clip(3, 32, 32)
+    out = small_link("denoise", dtype=dtype).restore(clip, sigma_255=20)
+    expected = small_link("denoise").restore(clip, sigma_255=20)
+    assert out.dtype == torch.float32
+    assert (out - expected).abs().mean() < 0.02
+
+
+def test_space_time_super_resolution() -> None:
+    restorer = make_chain([small_link("sr"), small_link("interpolate")])
+    clip = random_clip(5, 20, 24)
+    whole = restorer.restore(clip, cuts=(3,))
+    assert whole.shape == (10, 3, 40, 48)
+    assert torch.equal(whole, torch.stack(list(restorer.stream(clip, cuts=(3,)))))
+    assert torch.equal(whole, by_windows(restorer, clip, cuts=(3,), cache=restorer.new_cache()))
+
+
+def test_check_is_called_inside_the_network() -> None:
+    link = small_link("denoise")
+    calls = []
+    link.restore(random_clip(2, 32, 32), sigma_255=20, check=lambda: calls.append(1))
+    assert len(calls) > 10
+
+
+@pytest.mark.parametrize(
+    ("task", "frames", "change", "dtype"),
+    [
+        ("sr", 6, {"upscale": 4}, torch.float32),
+        ("sr", 3, {"pa_frames": 6, "deformable_groups": 6, "embed_dims": [24] * 8}, torch.float32),
+        ("denoise", 6, {"embed_dims": [16] * 7 + [32]}, torch.float32),
+        ("denoise", 12, {}, torch.float16),
+        ("interpolate", 4, {"embed_dims": [24] * 8}, torch.float32),
+    ],
+)
+def test_estimate_is_near_and_not_too_low(task: str, frames: int, change: dict, dtype: torch.dtype) -> None:
+    config = {**CONFIGS[task], **change}
+    network = build_network(**config).to_precision(dtype)
+    side = 96
+    clip = torch.rand(1, frames, 3 + network.config.nonblind_denoising, side, side)
+    constant = estimate_memory(config, 1, 1, 1)
+    with torch.inference_mode():
+        a = torch.rand(2, 3, side, side)
+        with LiveBytes() as for_flows:
+            pair = network.flows(a, a.flip(0)) if network.uses_flows else None
+        flows = None
+        if pair is not None:
+            flows = tuple(tuple(level[i][None, None].repeat(1, frames - 1, 1, 1, 1) for level in pair) for i in (0, 1))
+            assert for_flows.peak <= estimate_flow_memory(network.config, side, side)
+        with LiveBytes() as live:
+            network(clip, flows)  # type: ignore[arg-type]
+    estimate = estimate_memory(config, frames, side, side, dtype)
+    assert live.peak <= estimate, (live.peak >> 10, estimate >> 10)
+    assert estimate - constant < 2 * live.peak, (live.peak >> 10, estimate - constant >> 10)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_doors_agree_on_a_gpu_wherever_the_frames_are(dtype: torch.dtype) -> None:
+    link = small_link("sr", tile_px=32, device=torch.device("cuda"), dtype=dtype)
+    clip = random_clip(9, 40, 50)
+    whole = link.restore(clip, cuts=(6,))
+    assert whole.device.type == "cpu"
+    assert torch.equal(whole, torch.stack(list(link.stream(iter(clip), cuts=(6,)))))
+    assert torch.equal(whole, by_windows(link, clip, cuts=(6,), cache=link.new_cache()))
+    there = link.restore(clip.cuda(), cuts=(6,))
+    assert there.device.type == "cuda"
+    torch.testing.assert_close(there.cpu(), whole, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(small_link("sr", tile_px=32).restore(clip, cuts=(6,)), whole, atol=0.02, rtol=0.02)

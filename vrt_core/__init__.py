@@ -1,0 +1,122 @@
+"""VRT, the Video Restoration Transformer, as an engine: frames in, restored frames out, in bounded memory.
+
+Start with ``load_restorer``; what it returns is a ``Restorer``, whose three doors take a whole clip, a stream of
+frames, or one window at a time. Names are loaded when first used: importing the package does not load torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .blending import Share, blend
+    from .caches import Cache
+    from .checkpoint import card_for_file, identify, save_weights
+    from .checks import Sigma
+    from .devices import pick_dtype
+    from .downloads import download
+    from .errors import Cancelled, InputError, NumericsError, VRTError, WeightsError
+    from .fetch import Patience
+    from .loading import load_restorer, make_link, make_restorer
+    from .memory import estimate_flow_memory, estimate_memory
+    from .models import COMPONENTS, MODELS, ModelCard, find_model
+    from .network import VRT, VRTConfig, build_network
+    from .noise import estimate_sigma
+    from .options import MAX_SIGMA_255, OPTIONS, Option
+    from .plan import Plan, Window
+    from .restore import Restorer
+    from .scenes import CutDetector, find_cuts, is_cut
+    from .weights import (
+        WeightsInfo,
+        find_weights,
+        inspect_weights,
+        load_network,
+        load_weights,
+        models_dir,
+        record_weights,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "COMPONENTS",
+    "MAX_SIGMA_255",
+    "MODELS",
+    "OPTIONS",
+    "VRT",
+    "Cache",
+    "Cancelled",
+    "CutDetector",
+    "InputError",
+    "ModelCard",
+    "NumericsError",
+    "Option",
+    "Patience",
+    "Plan",
+    "Restorer",
+    "Share",
+    "Sigma",
+    "VRTConfig",
+    "VRTError",
+    "WeightsError",
+    "WeightsInfo",
+    "Window",
+    "blend",
+    "build_network",
+    "card_for_file",
+    "download",
+    "estimate_flow_memory",
+    "estimate_memory",
+    "estimate_sigma",
+    "find_cuts",
+    "find_model",
+    "find_weights",
+    "identify",
+    "inspect_weights",
+    "is_cut",
+    "load_network",
+    "load_restorer",
+    "load_weights",
+    "make_link",
+    "make_restorer",
+    "models_dir",
+    "pick_dtype",
+    "record_weights",
+    "save_weights",
+]
+
+_NAMES = {
+    "blending": ("Share", "blend"),
+    "caches": ("Cache",),
+    "checkpoint": ("card_for_file", "identify", "save_weights"),
+    "checks": ("Sigma",),
+    "devices": ("pick_dtype",),
+    "downloads": ("download",),
+    "errors": ("Cancelled", "InputError", "NumericsError", "VRTError", "WeightsError"),
+    "fetch": ("Patience",),
+    "loading": ("load_restorer", "make_link", "make_restorer"),
+    "memory": ("estimate_flow_memory", "estimate_memory"),
+    "models": ("COMPONENTS", "MODELS", "ModelCard", "find_model"),
+    "network": ("VRT", "VRTConfig", "build_network"),
+    "noise": ("estimate_sigma",),
+    "options": ("MAX_SIGMA_255", "OPTIONS", "Option"),
+    "plan": ("Plan", "Window"),
+    "restore": ("Restorer",),
+    "scenes": ("CutDetector", "find_cuts", "is_cut"),
+    "weights": (
+        *("WeightsInfo", "find_weights", "inspect_weights", "load_network", "load_weights", "models_dir"),
+        "record_weights",
+    ),
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

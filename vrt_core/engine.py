@@ -1,0 +1,220 @@
+"""One network at work on pieces of a clip: tiles, memory, precision, and what may go wrong with them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from .devices import precision_name, release_unused
+from .errors import NumericsError
+from .memory import estimate_flow_memory, estimate_memory, is_out_of_memory, usable_bytes
+from .network import VRT
+from .progress import Check, Meter
+from .tiles import Span, TileSize, Tiling, check_tile, lay_tiles, smaller_tiles
+
+_log = logging.getLogger(__name__)
+
+PairFlows = tuple[Tensor, ...]
+"""Flows between two neighbouring frames: four levels, level i (2, 2, H / 2^i, W / 2^i): backward, then forward."""
+
+
+@contextmanager
+def _plain_mode(device: torch.device) -> Iterator[None]:
+    """Inference, whatever modes the caller is in; the network alone decides what runs in which precision."""
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        yield
+
+
+class Engine:
+    """Runs a network over pieces of clips whose frames are padded already; holds no frames between calls.
+
+    Frames, flows and results stay on the device of the frames; the network's own device holds one tile at a time.
+    """
+
+    def __init__(
+        self,
+        network: VRT,
+        name: str,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        window_frames: int,
+        tile_px: object = "auto",
+        tile_overlap_px: int | None = None,
+        memory_bytes: int | None = None,
+        is_oom: Callable[[BaseException], bool] | None = None,
+        compile: bool = False,
+    ) -> None:
+        """Move the network to its device and precision, in place."""
+        self.network, self.name, self.device, self.dtype = network, name, device, dtype
+        self.scale = network.config.upscale
+        self._tile = check_tile(
+            tile_px, tile_overlap_px, multiple_px=network.size_multiple_px, least_px=network.min_size_px
+        )
+        self._overlap_px, self._window_frames = tile_overlap_px, window_frames
+        self._memory_bytes = memory_bytes
+        self._is_oom = lambda error: is_out_of_memory(error) or (is_oom is not None and is_oom(error))
+        self._tilings: dict[TileSize, Tiling] = {}
+        network.to_precision(dtype).to(device)
+        self._forward = torch.compile(network) if compile else network
+        self._compiled = compile
+
+    def tiling(self, size: TileSize) -> Tiling:
+        """Return how padded frames of (H, W) are cut: the same for every call, until memory runs out."""
+        if size not in self._tilings:
+            self._tilings[size] = self._lay(size, self._choose_tile(size) if self._tile is None else self._tile)
+        return self._tilings[size]
+
+    def estimate_bytes(self, num_frames: int, size: TileSize) -> int:
+        """Return the peak on the network's device for pieces of so many frames of (H, W), weights not counted."""
+        peak = self._estimate_pass(min(num_frames, self._window_frames), self.tiling(size).tile)
+        return max(peak, estimate_flow_memory(self.network.config, *size)) if self.network.uses_flows else peak
+
+    def flows_between(self, first: Tensor, second: Tensor) -> PairFlows:
+        """Return the flows between two neighbouring padded frames, (C, H, W) each."""
+        with _plain_mode(self.device):
+            pair = torch.stack((first[:3], second[:3])).to(self.device)
+            levels = self._try_flows(pair)
+            if levels is None:
+                release_unused(self.device)
+                single = [self.network.flows(pair[i : i + 1], pair[1 - i : 2 - i]) for i in (0, 1)]
+                levels = [torch.cat(level) for level in zip(*single, strict=True)]
+            return tuple(level.to(first.device) for level in levels)
+
+    def run(
+        self,
+        clip: Tensor,
+        flows: Sequence[PairFlows],
+        wanted: Sequence[int],
+        *,
+        numbers: Sequence[int],
+        size: TileSize,
+        meter: Meter,
+        check: Check | None = None,
+    ) -> list[Tensor]:
+        """Send a piece of a clip through the network.
+
+        Out of memory, it goes on with smaller tiles, now and later, and says so in the log.
+
+        Args:
+            clip: Padded frames, (T, C, H, W) float32.
+            flows: Between neighbours, T-1 of them; none if the network does without.
+            wanted: Which of the frames that the network makes to return.
+            numbers: What to call these in errors.
+            size: (H, W) before padding.
+            meter: Counts the passes.
+            check: Called before every pass and every block; raises to cancel.
+
+        Returns:
+            The wanted frames, each (3, scale * H, scale * W) float32 on the device of ``clip``, in memory of its own.
+
+        Raises:
+            NumericsError: If a frame holds NaN or infinity.
+        """
+        padded = clip.shape[-2], clip.shape[-1]
+        pieces = None if meter.left is None else meter.left // len(self.tiling(padded))
+        while True:
+            tiling = self.tiling(padded)
+            meter.left = None if pieces is None else pieces * len(tiling)
+            height, width = self.scale * size[0], self.scale * size[1]
+            made = [clip.new_zeros(3, height, width, dtype=torch.float32) for _ in wanted]
+            try:
+                for tile in tiling.tiles(self.scale):
+                    if check is not None:
+                        check()
+                    self._add_tile(made, clip, flows, wanted, numbers, tile, check)
+                    meter.step()
+                return made
+            except Exception as error:
+                if not self._is_oom(error) or not self._shrink(padded):
+                    raise
+            release_unused(self.device)  # not in the handler, whose traceback still holds the tensors
+
+    def _try_flows(self, pair: Tensor) -> Sequence[Tensor] | None:
+        """Return the flows in both directions, found in one go; None if that takes more memory than there is."""
+        try:
+            return self.network.flows(pair, pair.flip(0))
+        except Exception as error:
+            if not self._is_oom(error):
+                raise
+            _log.warning("model %s: out of memory with both flows of %dx%d px at once", self.name, *pair.shape[-2:])
+            return None
+
+    def _add_tile(
+        self,
+        made: list[Tensor],
+        clip: Tensor,
+        flows: Sequence[PairFlows],
+        wanted: Sequence[int],
+        numbers: Sequence[int],
+        tile: tuple[Span, Span],
+        check: Check | None,
+    ) -> None:
+        """Run one tile and add its weighted part to the frames."""
+        rows, columns = tile
+        with _plain_mode(self.device):
+            part = clip[None, :, :, rows.start : rows.stop, columns.start : columns.stop]
+            part = part.to(self.device).contiguous()  # one layout, one result
+            known = self._crop_flows(flows, tile) if flows else None
+            result = self._forward(part, known, check=None if self._compiled else check)[0]  # (T', 3, s*h, s*w)
+            weight = (rows.weights[:, None] * columns.weights).to(self.device)
+            top, left = self.scale * rows.start, self.scale * columns.start
+            for target, i, number in zip(made, wanted, numbers, strict=True):
+                frame = result[i].float()
+                self._check_finite(frame, number)
+                place = target[:, top : top + frame.shape[1], left : left + frame.shape[2]]
+                place += (weight * frame)[:, : place.shape[1], : place.shape[2]].to(target.device)
+
+    def _check_finite(self, frame: Tensor, number: int) -> None:
+        if not torch.isfinite(frame).all():
+            advice = "" if self.dtype == torch.float32 else "; use precision='fp32'"
+            precision = precision_name(self.dtype)
+            raise NumericsError(
+                f"model {self.name} gave NaN or infinity for output frame {number} in {precision}{advice}"
+            )
+
+    def _crop_flows(self, flows: Sequence[PairFlows], tile: tuple[Span, Span]) -> tuple[PairFlows, PairFlows]:
+        """Return backward and forward flows of a tile, four levels each, level i (1, T-1, 2, h / 2^i, w / 2^i)."""
+        rows, columns = tile
+        levels = []
+        for i, level in enumerate(zip(*flows, strict=True)):
+            here = (..., slice(rows.start >> i, rows.stop >> i), slice(columns.start >> i, columns.stop >> i))
+            levels.append(torch.stack([pair[here] for pair in level], dim=1).to(self.device))  # (2, T-1, 2, h, w)
+        return tuple(level[:1] for level in levels), tuple(level[1:] for level in levels)
+
+    def _lay(self, size: TileSize, tile: TileSize) -> Tiling:
+        return lay_tiles(size, tile, self._overlap_px, self.network.size_multiple_px)
+
+    def _estimate_pass(self, num_frames: int, tile: TileSize) -> int:
+        return estimate_memory(self.network.config, num_frames, *tile, self.dtype, device=self.device)
+
+    def _choose_tile(self, size: TileSize) -> TileSize:
+        """Return the largest tile whose estimate fits the memory there is."""
+        budget = usable_bytes(self.device) if self._memory_bytes is None else self._memory_bytes
+        tiles = [size, *smaller_tiles(size, self.network.min_size_px)]
+        needs = [self._estimate_pass(self._window_frames, tile) for tile in tiles]
+        fits = next((i for i, need in enumerate(needs) if need <= budget), len(tiles) - 1)
+        level = logging.INFO if needs[fits] <= budget else logging.WARNING
+        _log.log(
+            level, "model %s: frames of %dx%d px in tiles of %dx%d px, about %d MiB of %d MiB",
+            self.name, *size, *tiles[fits], needs[fits] >> 20, budget >> 20,
+        )  # fmt: skip
+        return tiles[fits]
+
+    def _shrink(self, size: TileSize) -> bool:
+        """Go on with smaller tiles; return False if there are none."""
+        now = self.tiling(size).tile
+        smaller = smaller_tiles(now, self.network.min_size_px)
+        if not smaller:
+            _log.error("model %s: out of memory with tiles of %dx%d px, the smallest it takes", self.name, *now)
+            return False
+        _log.warning(
+            "model %s: out of memory with tiles of %dx%d px; going on with %dx%d px, which changes the result a little",
+            self.name, *now, *smaller[0],
+        )  # fmt: skip
+        self._tilings[size] = self._lay(size, smaller[0])
+        return True

@@ -1,0 +1,7 @@
+"""The VRT network, one file per idea of the paper."""
+
+from .config import VRTConfig
+from .flow import Pyramid, SpyNet
+from .vrt import VRT, Flows, build_network
+
+__all__ = ["VRT", "Flows", "Pyramid", "SpyNet", "VRTConfig", "build_network"]

@@ -1,0 +1,181 @@
+"""Temporal mutual self attention (TMSA): the block that VRT is made of (paper, section 3.2).
+
+A block takes the tokens of some windows and returns them attended and fed forward. Everything in it is local to a
+window, so a group runs a block over a few windows at a time: neither attention matrices nor hidden layers of a whole
+clip exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .chunks import add_to, multiply_by
+
+_ALIGNED_BYTES = 16
+"""Fused attention wants the numbers of one head to fill whole vectors: without, it is slow on a CPU, and on CUDA a
+kernel that writes the attention matrix out takes its place."""
+
+
+class GEGLU(nn.Module):
+    """Gated feed-forward: fc2(GELU(fc11(x)) * fc12(x)) (Shazeer, arXiv:2002.05202); upstream ``Mlp_GEGLU``."""
+
+    def __init__(self, dim: int, hidden: int, dim_out: int | None = None) -> None:
+        super().__init__()
+        self.fc11 = nn.Linear(dim, hidden)
+        self.fc12 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim_out or dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., dim) to (..., dim_out)."""
+        return self.fc2(multiply_by(F.gelu(self.fc11(x)), self.fc12(x)))
+
+
+@dataclass(frozen=True)
+class Projections:
+    """Weights (out, in) and biases of the linear layers of attention, heads filled up with zeros where they need it."""
+
+    qkv_self: tuple[Tensor, Tensor | None]
+    qkv_mut: tuple[Tensor, Tensor | None] | None
+    proj: tuple[Tensor, Tensor]
+
+
+class WindowAttention(nn.Module):
+    """Multi-head attention within windows: self attention, and mutual attention of a window's two frames."""
+
+    def __init__(
+        self,
+        dim: int,
+        window: tuple[int, int, int],
+        num_heads: int,
+        *,
+        mutual: bool,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.window, self.num_heads, self.mutual = window, num_heads, mutual
+        self.head_dim = dim // num_heads
+        self.scale = qk_scale or self.head_dim**-0.5
+        t, h, w = window
+        self.relative_position_bias_table = nn.Parameter(
+            torch.zeros((2 * t - 1) * (2 * h - 1) * (2 * w - 1), num_heads)
+        )
+        self.qkv_self = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = nn.Linear(2 * dim if mutual else dim, dim)
+        if mutual:
+            self.qkv_mut = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+
+    def position_bias(self, index: Tensor) -> Tensor:
+        """Return what is added to query . key for their relative position (index: (L, L)), (1, heads, L, L)."""
+        return F.embedding(index, self.relative_position_bias_table).permute(2, 0, 1).contiguous()[None]
+
+    def projections(self) -> Projections:
+        """Return the weights to attend with; made once for all windows."""
+        unit = _ALIGNED_BYTES // self.proj.weight.element_size()
+        missing = -self.head_dim % unit
+
+        def fill(x: Tensor) -> Tensor:
+            """(heads * head_dim, ...) with zeros at the end of each head."""
+            if not missing:
+                return x
+            heads = x.unflatten(0, (-1, self.head_dim))
+            return torch.cat((heads, heads.new_zeros(heads.shape[0], missing, *heads.shape[2:])), dim=1).flatten(0, 1)
+
+        def filled(layer: nn.Linear) -> tuple[Tensor, Tensor | None]:
+            return fill(layer.weight), None if layer.bias is None else fill(layer.bias)
+
+        return Projections(
+            filled(self.qkv_self),
+            filled(self.qkv_mut) if self.mutual else None,
+            (fill(self.proj.weight.t()).t(), self.proj.bias),
+        )
+
+    def forward(
+        self, x: Tensor, weights: Projections, bias: Tensor, mask: Tensor | None, encoding: Tensor | None
+    ) -> Tensor:
+        """Attend within each window.
+
+        Args:
+            x: Tokens of B windows end to end, (B * L, C) with L = Wt * Wh * Ww; the first half of a window belongs to
+                its first frame if Wt is 2.
+            weights: What ``projections`` returned.
+            bias: Position bias plus shift mask for self attention, (1, heads, L, L).
+            mask: Shift mask for mutual attention, (L/2, L/2), or None.
+            encoding: Sine encoding of one frame of the window, (L/2, C); needed for mutual attention.
+        """
+        L = bias.shape[-1]
+        out = self._attend(*self._heads(F.linear(x, *weights.qkv_self), L), bias)
+        if weights.qkv_mut is not None:
+            assert encoding is not None
+            frames = (x.view(-1, *encoding.shape) + encoding).flatten(0, 1)
+            q, k, v = self._heads(F.linear(frames, *weights.qkv_mut), L // 2)  # frame 1 of a window, then frame 2
+            q = q.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)  # frame 1 is asked by frame 2, and frame 2 by frame 1
+            out = torch.cat((self._attend(q, k, v, mask), out), dim=1)
+        return F.linear(out, *weights.proj)
+
+    def _heads(self, qkv: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor]:
+        # (B * length, 3 * heads * d) -> 3 x (B, heads, length, d)
+        q, k, v = qkv.view(-1, length, 3, self.num_heads, qkv.shape[1] // (3 * self.num_heads)).unbind(2)
+        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+        """Return (B * L, heads * d)."""
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=self.scale)
+        return out.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+class TMSA(nn.Module):
+    """x + attention(norm1(x)), then x + mlp(norm2(x)), on the tokens of windows."""
+
+    def __init__(
+        self,
+        dim: int,
+        window: tuple[int, int, int],
+        num_heads: int,
+        *,
+        mutual: bool,
+        mlp_ratio: float,
+        drop_path: float,
+        qkv_bias: bool,
+        qk_scale: float | None,
+    ) -> None:
+        super().__init__()
+        self.drop_path = drop_path
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = WindowAttention(dim, window, num_heads, mutual=mutual, qkv_bias=qkv_bias, qk_scale=qk_scale)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = GEGLU(dim, int(dim * mlp_ratio))
+
+    def forward(
+        self,
+        x: Tensor,
+        inside: Tensor | None,
+        weights: Projections,
+        bias: Tensor,
+        mask: Tensor | None,
+        encoding: Tensor | None,
+    ) -> Tensor:
+        """Run the block on tokens (B * L, C), which it may overwrite.
+
+        ``inside`` is the one of ``WindowKind``; ``WindowAttention.forward`` has the rest.
+        """
+        y = self.norm1(x)
+        if inside is not None:
+            # Quirk: padding is zero after the norm and takes part unmasked; the released weights need it
+            y = multiply_by(y, inside)
+        length = bias.shape[-1]
+        x = add_to(x, self._drop(self.attn(y, weights, bias, mask, encoding), length))
+        return add_to(x, self._drop(self.mlp(self.norm2(x)), length))
+
+    def _drop(self, y: Tensor, length: int) -> Tensor:
+        """Stochastic depth (Huang et al., arXiv:1603.09382), drawn for each window."""
+        if not (self.training and self.drop_path):
+            return y
+        keep = 1 - self.drop_path
+        windows = y.unflatten(0, (-1, length))
+        kept = (torch.rand(windows.shape[0], 1, 1, device=y.device) < keep).to(y.dtype)
+        return (windows * kept / keep).flatten(0, 1)

@@ -1,0 +1,119 @@
+"""The numbers that define a VRT network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ..errors import InputError
+
+NUM_SCALED_STAGES = 7
+"""Stages 1-7 run at the scales 1, 1/2, 1/4, 1/8, 1/4, 1/2, 1; whatever follows belongs to the flat stage 8."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VRTConfig:
+    """Sizes of a VRT network, under the names that the published constructor uses."""
+
+    upscale: int = 4
+    """Output size / input size: 1, 3, or a power of two."""
+    in_chans: int = 3
+    """Channels of a frame, the noise level map not counted."""
+    out_chans: int = 3
+    """Channels of a restored frame."""
+    img_size: tuple[int, int, int] = (6, 64, 64)
+    """Clip size (T, H, W) in training. Only T matters, and only for interpolation: the number of frames it takes."""
+    window_size: tuple[int, int, int] = (6, 8, 8)
+    """Attention window (T, H, W): frames, then feature-map positions."""
+    depths: tuple[int, ...] = (8,) * 7 + (4,) * 6
+    """Blocks of stages 1-7, then of each residual group of stage 8."""
+    indep_reconsts: tuple[int, ...] = (11, 12)
+    """Indices into ``depths`` of the groups that attend within single frames."""
+    embed_dims: tuple[int, ...] = (120,) * 7 + (180,) * 6
+    """Channels, one entry for each of ``depths``; equal within stages 1-7 and within stage 8."""
+    num_heads: tuple[int, ...] = (6,) * 13
+    """Attention heads, one entry for each of ``depths``."""
+    mul_attn_ratio: float = 0.75
+    """Share of the blocks of stages 1-7 that have mutual attention."""
+    mlp_ratio: float = 2.0
+    """Hidden channels of a block's MLP / its channels."""
+    qkv_bias: bool = True
+    """Whether the query, key and value projections have a bias."""
+    qk_scale: float | None = None
+    """Factor on query . key; None for (channels per head) ** -0.5."""
+    drop_path_rate: float = 0.2
+    """Stochastic depth of the last block; rises from 0 and acts in training only."""
+    pa_frames: int = 2
+    """Neighbours aligned by parallel warping, both directions counted: 0 (interpolation), 2, 4 or 6."""
+    deformable_groups: int = 16
+    """Offset groups of the deformable convolution."""
+    nonblind_denoising: bool = False
+    """Whether a noise level map (sigma / 255) comes as one more input channel."""
+    flow_channels: tuple[int, ...] = (32, 64, 32, 16)
+    """Hidden channels of one SpyNet level; the published ones by default."""
+    head_channels: int = 64
+    """Channels in which frames are enlarged or interpolated; the published number by default."""
+    middle_flow: bool = False
+    """Whether an interpolation network warps its frames to the moment in between first; the published one does not."""
+
+    def __post_init__(self) -> None:
+        """Reject sizes that no network can have."""
+        for field in fields(self):
+            if isinstance(value := getattr(self, field.name), list):
+                object.__setattr__(self, field.name, tuple(value))
+        groups = len(self.depths)
+        for name in ("embed_dims", "num_heads"):
+            if len(getattr(self, name)) != groups:
+                raise InputError(
+                    f"{name} has {len(getattr(self, name))} entries, depths has {groups}: give one for each"
+                )
+        if groups <= NUM_SCALED_STAGES:
+            raise InputError(f"depths has {groups} entries: 7 for stages 1-7 and at least one for stage 8 are needed")
+        if self.pa_frames not in (0, 2, 4, 6):
+            raise InputError(f"pa_frames ({self.pa_frames}) must be 0, 2, 4 or 6 neighbouring frames")
+        if self.upscale != 3 and (self.upscale < 1 or self.upscale & (self.upscale - 1)):
+            raise InputError(f"upscale ({self.upscale}) must be 3 or a power of two")
+        if self.pa_frames == 0 and self.upscale != 1:
+            raise InputError(
+                f"pa_frames (0) makes an interpolation network, whose upscale must be 1, not {self.upscale}"
+            )
+        if self.middle_flow and (self.pa_frames or self.img_size[0] % 2):
+            raise InputError(
+                f"middle_flow is for networks that interpolate (pa_frames 0) between an even number of frames, not for "
+                f"pa_frames {self.pa_frames} and {self.img_size[0]} frames"
+            )
+        for dim, heads in zip(self.embed_dims, self.num_heads, strict=True):
+            if dim % heads or dim % 4:
+                raise InputError(f"embed_dims ({dim} channels) must be multiples of 4 and of num_heads ({heads})")
+        if self.pa_frames and (self.embed_dims[0] * self.hops) % self.deformable_groups:
+            raise InputError(
+                f"deformable_groups ({self.deformable_groups}) must divide the {self.embed_dims[0] * self.hops} "
+                f"channels of the {self.hops} frames aligned in one direction"
+            )
+        if self.pa_frames and self.deformable_groups % self.hops:
+            raise InputError(
+                f"deformable_groups ({self.deformable_groups}) must be a multiple of pa_frames / 2 ({self.hops})"
+            )
+
+    @classmethod
+    def from_mapping(cls, config: Mapping[str, Any]) -> VRTConfig:
+        """Return the config that ``config`` spells, lists taken for tuples.
+
+        Raises:
+            InputError: If a name is unknown or a size impossible.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(config) - known):
+            raise InputError(f"unknown network setting {unknown[0]!r}: known are {', '.join(sorted(known))}")
+        return cls(**config)
+
+    @property
+    def hops(self) -> int:
+        """Frames aligned to a frame from either direction."""
+        return self.pa_frames // 2
+
+    @property
+    def interpolates(self) -> bool:
+        """Whether the network makes a new frame between two, rather than restoring each."""
+        return self.pa_frames == 0
