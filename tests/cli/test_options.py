@@ -1,0 +1,179 @@
+"""The command's options, its errors, and `vrt info`."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import vrt_core
+from tests.cli.helpers import IdentityRestorer, make_video, picture
+from tests.cli.test_images import write
+from vrt_cli.main import app
+from vrt_core import InputError
+
+Vrt = Callable[..., Result]
+
+
+def one_line(result: Result, code: int = 1) -> str:
+    """The single line that an error is told in."""
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("vrt: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def test_options_reach_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = make_video(tmp_path / "in.mkv", num_frames=20)
+    seen: dict[str, Any] = {}
+    restorer = IdentityRestorer(needs_sigma=True)
+
+    def load(name: str, **options: Any) -> IdentityRestorer:
+        seen.update(options, name=name)
+        return restorer
+
+    monkeypatch.setattr(vrt_core, "load_restorer", load)
+    (tmp_path / "cuts.txt").write_text("# scenes\n4\n12  # the bird\n\n")
+    words = f"restore {clip} -o {tmp_path}/out.mkv -m name --sigma 12.5 --device cpu --precision bf16 --window 8"
+    words += f" --overlap 3 --tile 128x192 --tile-overlap 16 --factor 4 --start 2 --cuts {tmp_path}/cuts.txt"
+    result = CliRunner().invoke(app, words.split())
+    assert result.exit_code == 0, result.stderr
+    assert seen == {
+        "name": "name",
+        "device": "cpu",
+        "precision": "bf16",
+        "window_frames": 8,
+        "overlap_frames": 3,
+        "tile_px": (128, 192),
+        "tile_overlap_px": 16,
+        "factor": 4,
+    }
+    assert restorer.seen == {"sigma_255": 12.5, "cuts": [2, 10]}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("auto", "auto"), ("off", "off"), ("7", [7]), ("9,3, 3", [3, 9]), ("0,5", [5])]
+)
+def test_cuts(tmp_path: Path, vrt: Vrt, given: str, expected: object) -> None:
+    restorer = IdentityRestorer()
+    clip = make_video(tmp_path / "in.mkv", num_frames=2)
+    assert vrt(clip, "-o", tmp_path / "o.mkv", "--cuts", given, restorer=restorer).exit_code == 0
+    assert restorer.seen["cuts"] == expected
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--sigma", "60"),
+        ("--cuts", "never"),
+        ("--tile", "big"),
+        ("--fps", "0"),
+        ("--codec-option", "crf"),
+        ("--frames", "0"),
+        ("--sigma", "20"),  # the model takes none
+    ],
+)
+def test_usage_errors(tmp_path: Path, vrt: Vrt, words: tuple[str, str]) -> None:
+    clip = make_video(tmp_path / "in.mkv", num_frames=2)
+    result = vrt(clip, "-o", tmp_path / "o.mkv", *words)
+    assert result.exit_code == 2
+    assert words[0] in result.stderr
+    assert not (tmp_path / "o.mkv").exists()
+
+
+def test_the_noise_must_be_told(tmp_path: Path, vrt: Vrt) -> None:
+    clip = make_video(tmp_path / "in.mkv", num_frames=2)
+    result = vrt(clip, "-o", tmp_path / "o.mkv", restorer=IdentityRestorer(needs_sigma=True))
+    assert result.exit_code == 2
+    assert "--sigma" in result.stderr
+
+
+def test_nothing_is_written_over(tmp_path: Path, vrt: Vrt) -> None:
+    clip, out = make_video(tmp_path / "in.mkv", num_frames=2), tmp_path / "out.mkv"
+    out.write_text("precious")
+    assert "-y replaces it" in one_line(vrt(clip, "-o", out))
+    assert out.read_text() == "precious"
+    assert "is the input" in one_line(vrt(clip, "-o", clip, "-y"))
+    assert vrt(clip, "-o", out, "-y").exit_code == 0
+    assert out.stat().st_size > 500
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mkv", "out.mkv"]
+
+
+def test_errors_are_one_line(tmp_path: Path, vrt: Vrt) -> None:
+    clip = make_video(tmp_path / "in.mkv", num_frames=2)
+    (tmp_path / "text.mkv").write_text("not a video")
+    make_video(tmp_path / "sound.mkv", num_frames=2, audio=True)
+    assert "No such file" in one_line(vrt(tmp_path / "gone.mkv", "-o", tmp_path / "o.mkv"))
+    assert "Invalid data" in one_line(vrt(tmp_path / "text.mkv", "-o", tmp_path / "o.mkv"))
+    assert "make it first" in one_line(vrt(clip, "-o", tmp_path / "no" / "o.mkv"))
+    assert "no such encoder" in one_line(vrt(clip, "-o", tmp_path / "o.mkv", "--codec", "x265"))
+    assert "not video" in one_line(vrt(clip, "-o", tmp_path / "o.mkv", "--codec", "aac"))
+    assert "no option 'crf'" in one_line(vrt(clip, "-o", tmp_path / "o.mkv", "--codec", "ffv1", "--crf", "3"))
+    assert "no such pixel format" in one_line(vrt(clip, "-o", tmp_path / "o.mkv", "--pix-fmt", "yuv421p"))
+    assert "libx264 takes" in one_line(vrt(clip, "-o", tmp_path / "o.mkv", "--pix-fmt", "rgb24"))
+    assert "names no video container" in one_line(vrt(clip, "-o", tmp_path / "o.xyz"))
+    assert "cannot hold what libx264 makes" in one_line(vrt(clip, "-o", tmp_path / "o.webm"))
+    assert "no frame 5" in one_line(vrt(clip, "-o", tmp_path / "o.mkv", "--start", "5"))
+    assert "written as .png" in one_line(vrt(clip, "-o", tmp_path / "o.jpg"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mkv", "sound.mkv", "text.mkv"]
+
+
+def test_errors_of_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = make_video(tmp_path / "in.mkv", num_frames=2)
+
+    def load(name: str, **options: Any) -> None:
+        raise InputError("tile_px (7) must be\n a multiple of 8")
+
+    monkeypatch.setattr(vrt_core, "load_restorer", load)
+    words = ["restore", str(clip), "-o", str(tmp_path / "o.mkv"), "-m", "x"]
+    assert one_line(CliRunner().invoke(app, words)) == "vrt: tile_px (7) must be a multiple of 8\n"
+    assert isinstance(CliRunner().invoke(app, ["--debug", *words]).exception, InputError)
+
+
+def test_info_on_a_video(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "in.mp4", codec="libx264", audio=True, rotation=90, tags=(9, 1, 9, 16))
+    text = CliRunner().invoke(app, ["info", str(clip)]).stdout
+    for part in (
+        "64x48",
+        "yuv420p, 8 bits",
+        "BT.2020, limited range",
+        "12, 25 fps",
+        "aac, 48000 Hz, stereo",
+        "90 degrees",
+    ):
+        assert part in text
+
+
+def test_info_on_untagged_video_and_images(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "in.mkv", num_frames=2, tags=None)
+    assert (
+        "not tagged, read as BT.601, limited range (not tagged)" in CliRunner().invoke(app, ["info", str(clip)]).stdout
+    )
+    (tmp_path / "images").mkdir()
+    for n in range(3):
+        write(tmp_path / "images" / f"{n}.png", picture(n))
+    text = CliRunner().invoke(app, ["info", str(tmp_path / "images")]).stdout
+    assert "3, 0.png to 2.png" in text
+    assert "64x48" in text
+    assert "rgb24, 8 bits" in CliRunner().invoke(app, ["info", str(tmp_path / "images" / "0.png")]).stdout
+
+
+def test_info_on_nonsense(tmp_path: Path) -> None:
+    (tmp_path / "x.mkv").write_text("?")
+    one_line(CliRunner().invoke(app, ["info", str(tmp_path / "x.mkv")]))
+
+
+def test_help_lists_the_commands() -> None:
+    text = CliRunner().invoke(app, ["--help"]).stdout
+    for command in ("restore", "info", "models", "download"):
+        assert command in text
+
+
+def test_help_comes_without_loading_torch() -> None:
+    code = "import sys; from vrt_cli.main import app; app(['restore', '--help'], standalone_mode=False); "
+    code += "assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

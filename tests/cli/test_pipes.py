@@ -1,0 +1,66 @@
+"""Standard input and output: y4m between programs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.cli.helpers import make_video, needs_ffmpeg, psnr, read_planes
+
+ROOT = Path(__file__).parents[2]
+SAME_VRT = [sys.executable, "-m", "tests.cli.same_vrt", "0", "restore"]
+
+
+@needs_ffmpeg
+def test_between_two_programs(tmp_path: Path) -> None:
+    pix_fmt = "yuv420p10le"
+    clip, out = make_video(tmp_path / "in.mkv", pix_fmt=pix_fmt), tmp_path / "out.mkv"
+    reader = subprocess.Popen(
+        ["ffmpeg", "-v", "error", "-i", clip, "-strict", "-1", "-f", "yuv4mpegpipe", "-"], stdout=subprocess.PIPE
+    )
+    middle = subprocess.Popen(
+        [*SAME_VRT, "-", "-o", "-", "--quiet"], cwd=ROOT, stdin=reader.stdout, stdout=subprocess.PIPE
+    )
+    writer = subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", "-", "-c:v", "ffv1", "-pix_fmt", pix_fmt, out], stdin=middle.stdout, check=True
+    )
+    assert [reader.wait(), middle.wait(), writer.returncode] == [0, 0, 0]
+    before, after = read_planes(clip), read_planes(out)
+    assert len(after) == 12
+    for a, b in zip(before, after, strict=True):
+        assert (a[0] == b[0]).all()
+        assert psnr(a, b, 1023) > 44
+
+
+def test_file_to_standard_output(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "in.mkv", num_frames=3, audio=True)
+    done = subprocess.run([*SAME_VRT, clip, "-o", "-"], cwd=ROOT, capture_output=True, check=True)
+    header, _, rest = done.stdout.partition(b"\n")
+    assert header.startswith(b"YUV4MPEG2 W64 H48 F25:1")
+    assert b"C420" in header
+    assert len(rest) == 3 * (6 + 64 * 48 * 3 // 2)  # nothing but frames
+    assert b"audio stream 1 (aac): a y4m pipe cannot hold it" in done.stderr
+    assert b"3 frames" in done.stderr
+
+
+def test_a_reader_that_leaves(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "in.mkv", num_frames=200)
+    middle = subprocess.Popen(
+        [*SAME_VRT, clip, "-o", "-", "--quiet"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert middle.stdout is not None
+    middle.stdout.read(20000)
+    middle.stdout.close()
+    assert middle.stderr is not None
+    messages = middle.stderr.read().decode()
+    assert middle.wait(timeout=30) == 1
+    assert "Traceback" not in messages
+    assert "Broken pipe" in messages
+
+
+def test_nothing_on_standard_input(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*SAME_VRT, "-", "-o", tmp_path / "o.mkv"], cwd=ROOT, input=b"", capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"vrt: ")
+    assert done.stderr.count(b"\n") == 1

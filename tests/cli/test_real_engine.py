@@ -1,0 +1,99 @@
+"""`vrt restore` with the real engine and a tiny network: its files hold the frames that the engine gives elsewhere."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from tests.cli.helpers import make_video, planes_of, read_planes, read_stamps
+from vrt_cli.main import app
+from vrt_cli.video_in import VideoSource
+from vrt_core import ModelCard, build_network, load_restorer, save_weights
+from vrt_media.planes import write_rgb
+
+SIZE = (18, 22)
+TINY: dict[str, Any] = {
+    "img_size": [2, 16, 16],
+    "window_size": [2, 4, 4],
+    "depths": [1] * 8,
+    "indep_reconsts": [],
+    "embed_dims": [8] * 8,
+    "num_heads": [1] * 8,
+    "deformable_groups": 1,
+    "flow_channels": [4, 4, 4, 4],
+}
+
+
+def write_weights(folder: Path, name: str, task: str, **config: Any) -> Path:
+    """A file with random weights that is a model of its own."""
+    torch.manual_seed(0)
+    config = {**TINY, **config}
+    path = folder / f"{name}.safetensors"
+    card = ModelCard(
+        name=name, task=task, config=config, scale=config["upscale"], window_frames=4, overlap_frames=2, file=path.name
+    )
+    save_weights(path, build_network(**config).state_dict(), card=card)
+    return path
+
+
+@pytest.fixture(scope="module")
+def denoiser(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_weights(
+        tmp_path_factory.mktemp("weights"), "tiny", "denoise", upscale=1, pa_frames=2, nonblind_denoising=True
+    )
+
+
+def vrt(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, ["restore", *map(str, words), "--device", "cpu", "--codec", "ffv1"])
+
+
+def read_rgb_clip(path: Path) -> torch.Tensor:
+    source = VideoSource(path)
+    clip = torch.stack([picture.rgb for picture in source.pictures(lambda packet: None)])
+    source.close()
+    return clip
+
+
+def test_the_file_holds_the_engines_frames(tmp_path: Path, denoiser: Path) -> None:
+    clip = make_video(tmp_path / "in.mkv", num_frames=9, size=SIZE, pix_fmt="yuv444p")
+    out = tmp_path / "out.mkv"
+    result = vrt(clip, "-o", out, "-m", denoiser, "--sigma", "25", "--cuts", "5")
+    assert result.exit_code == 0, result.output
+    source = VideoSource(clip)
+    restored = load_restorer(denoiser, device="cpu").restore(read_rgb_clip(clip), sigma_255=25, cuts=[5])
+    expected = [planes_of(write_rgb(frame, "yuv444p", source.facts.colour)) for frame in restored]
+    source.close()
+    found = read_planes(out)
+    assert len(found) == 9
+    assert all((a == b).all() for x, y in zip(expected, found, strict=True) for a, b in zip(x, y, strict=True))
+    unchanged = read_planes(clip)
+    assert any((a[0] != b[0]).any() for a, b in zip(unchanged, found, strict=True))
+
+
+def test_enlarging_and_interpolating(tmp_path: Path) -> None:
+    """Space-time super-resolution, as a chain of two files."""
+    sr = write_weights(tmp_path, "sr", "sr", upscale=4, pa_frames=2)
+    between = write_weights(tmp_path, "between", "interpolate", upscale=1, pa_frames=0, out_chans=3, in_chans=3)
+    clip = make_video(tmp_path / "in.mp4", codec="libx264", num_frames=3, size=(16, 18))
+    out = tmp_path / "out.mp4"
+    result = vrt(clip, "-o", out, "-m", f"{sr}+{between}")
+    assert result.exit_code == 0, result.output
+    found = read_planes(out)
+    assert found[0][0].shape == (64, 72)
+    assert [float(stamp) for stamp in read_stamps(out)] == pytest.approx([n / 50 for n in range(6)])
+
+
+def test_models_that_are_not_there(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "in.mkv", num_frames=2, size=SIZE)
+    result = vrt(clip, "-o", tmp_path / "out.mkv", "-m", "nothing-like-it")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("vrt: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_info_on_weights(denoiser: Path) -> None:
+    text = CliRunner().invoke(app, ["info", str(denoiser)]).stdout
+    assert "tiny" in text
+    assert "sha256" in text

@@ -1,0 +1,312 @@
+"""`vrt restore` on video files, with a restorer that changes nothing: whatever differs, the command line did."""
+
+import weakref
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from av.stream import Disposition
+from typer.testing import Result
+
+from tests.cli.helpers import (
+    H,
+    IdentityRestorer,
+    W,
+    make_video,
+    picture,
+    planes_of,
+    psnr,
+    read_packets,
+    read_planes,
+    read_stamps,
+)
+from vrt_cli.encoding import choose_pix_fmt
+from vrt_cli.media import ClipFacts, Picture
+from vrt_cli.pipeline import run
+from vrt_cli.video_in import VideoSource
+from vrt_media.timeline import as_fraction
+
+Vrt = Callable[..., Result]
+LOSSLESS = ("--codec", "ffv1")
+
+
+def first(path: Path) -> av.VideoFrame:
+    with av.open(str(path)) as container:
+        return next(container.decode(video=0))
+
+
+def stream_of(path: Path) -> tuple[str, Fraction | None, Fraction | None]:
+    """Codec, frames per second and sample aspect of the video."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return (
+            stream.codec_context.name,
+            as_fraction(stream.average_rate, Fraction(0)),
+            as_fraction(stream.sample_aspect_ratio, Fraction(1)),
+        )
+
+
+def ok(result: Result) -> Result:
+    assert result.exit_code == 0, result.output + (result.stderr or "") + repr(result.exception)
+    return result
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv444p", "yuv444p10le", "yuv422p", "yuv420p", "yuv420p10le"])
+def test_every_frame_comes_through(tmp_path: Path, vrt: Vrt, pix_fmt: str) -> None:
+    clip, out = make_video(tmp_path / "in.mkv", pix_fmt=pix_fmt), tmp_path / "out.mkv"
+    ok(vrt(clip, "-o", out, *LOSSLESS))
+    before, after = read_planes(clip), read_planes(out)
+    assert len(after) == len(before) == 12
+    assert first(out).format.name == pix_fmt
+    for a, b in zip(before, after, strict=True):
+        assert (a[0] == b[0]).all()  # luma is exact: every code survives float32
+        if "444" in pix_fmt:
+            assert all((x == y).all() for x, y in zip(a, b, strict=True))
+        else:
+            assert psnr(a[1:], b[1:], 2 ** (10 if "10" in pix_fmt else 8)) > 44
+
+
+def test_default_encoder(tmp_path: Path, vrt: Vrt) -> None:
+    clip, out = make_video(tmp_path / "in.mkv"), tmp_path / "out.mp4"
+    result = ok(vrt(clip, "-o", out))
+    assert result.stdout == ""
+    assert (stream_of(out)[0], first(out).format.name) == ("h264", "yuv420p")
+    scores = [psnr(a, b) for a, b in zip(read_planes(clip), read_planes(out), strict=True)]
+    assert min(scores) > 40, scores
+    wrong_place = [psnr(a, b) for a, b in zip(read_planes(clip)[1:], read_planes(out), strict=False)]
+    assert max(wrong_place) < 35  # so a shift by one frame would have shown
+
+
+@pytest.mark.parametrize(
+    "tags", [(1, 1, 1, 1), (6, 1, 6, 6), (5, 2, 5, 6), (9, 1, 9, 16)], ids=["709", "601", "470bg-full", "2020-pq"]
+)
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "ffv1"])
+def test_colour_tags_are_kept(tmp_path: Path, vrt: Vrt, tags: tuple[int, int, int, int], codec: str) -> None:
+    clip, out = make_video(tmp_path / "in.mkv", num_frames=3, tags=tags), tmp_path / "out.mkv"
+    ok(vrt(clip, "-o", out, "--codec", codec))
+    frame = first(out)
+    assert (frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc) == tags
+    for a, b in zip(read_planes(clip), read_planes(out), strict=True):
+        assert psnr(a, b) > 36
+
+
+def test_untagged_input_is_tagged_with_what_it_was_read_as(tmp_path: Path, vrt: Vrt) -> None:
+    clip, out = make_video(tmp_path / "in.mkv", num_frames=2, tags=None), tmp_path / "out.mkv"
+    ok(vrt(clip, "-o", out))
+    frame = first(out)
+    assert (frame.colorspace, frame.color_range) == (6, 1)  # 64x48: BT.601
+    assert (frame.color_primaries, frame.color_trc) == (2, 2)
+
+
+def test_ten_bits_stay_ten_bits(tmp_path: Path, vrt: Vrt) -> None:
+    clip, out = make_video(tmp_path / "in.mkv", pix_fmt="yuv420p10le"), tmp_path / "out.mkv"
+    ok(vrt(clip, "-o", out, "--crf", "4"))
+    assert first(out).format.name == "yuv420p10le"
+    scores = [psnr(a, b, 1023) for a, b in zip(read_planes(clip), read_planes(out), strict=True)]
+    assert min(scores) > 52, scores  # 8 bits would end at 52 or so, before any encoder
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_variable_frame_rate(tmp_path: Path, vrt: Vrt, suffix: str) -> None:
+    stamps = [0, 40, 80, 200, 240, 280, 290, 300, 420, 1000]
+    clip = make_video(tmp_path / "in.mkv", num_frames=10, stamps=stamps, time_base=Fraction(1, 1000))
+    out = tmp_path / f"out{suffix}"
+    ok(vrt(clip, "-o", out))
+    assert read_stamps(out) == read_stamps(clip) == [Fraction(s, 1000) for s in stamps]
+
+
+def test_frame_rate_that_is_no_whole_number(tmp_path: Path, vrt: Vrt) -> None:
+    rate = Fraction(24000, 1001)
+    clip, out = make_video(tmp_path / "in.mp4", codec="libx264", rate=rate), tmp_path / "out.mp4"
+    ok(vrt(clip, "-o", out))
+    assert read_stamps(out) == [n / rate for n in range(12)]
+    assert stream_of(out)[1] == rate
+
+
+def test_interpolation_doubles_the_rate_not_the_length(tmp_path: Path, vrt: Vrt) -> None:
+    clip, out = make_video(tmp_path / "in.mp4", codec="libx264", audio=True), tmp_path / "out.mp4"
+    ok(vrt(clip, "-o", out, restorer=IdentityRestorer(frame_factor=2)))
+    assert read_stamps(out) == [Fraction(n, 50) for n in range(24)]
+    assert stream_of(out)[1] == 50
+    assert read_packets(out) == read_packets(clip)
+
+
+def test_enlarging_keeps_the_sample_aspect(tmp_path: Path, vrt: Vrt) -> None:
+    clip = make_video(tmp_path / "in.mp4", codec="libx264", num_frames=2, aspect=Fraction(16, 11))
+    out = tmp_path / "out.mkv"
+    ok(vrt(clip, "-o", out, restorer=IdentityRestorer(scale=4)))
+    frame = first(out)
+    assert (frame.height, frame.width) == (4 * H, 4 * W)
+    assert stream_of(out)[2] == Fraction(16, 11)
+    assert "sample aspect 16/11" in vrt(clip, "-o", out, "-y", "--codec", "ffv1").stderr
+
+
+@pytest.mark.parametrize("degrees", [90, -90, 180])
+def test_rotation_is_done_and_not_asked_for_again(tmp_path: Path, vrt: Vrt, degrees: int) -> None:
+    """Turned as `np.rot90` turns, which is against the clock, as the tag counts."""
+    clip = make_video(tmp_path / "in.mp4", num_frames=2, codec="libx264", pix_fmt="yuv444p", rotation=degrees)
+    out = tmp_path / "out.mkv"
+    ok(vrt(clip, "-o", out, *LOSSLESS))
+    frame = first(out)
+    assert frame.rotation == 0
+    turned = np.rot90(picture(0), degrees // 90)
+    shown = frame.reformat(format="rgb24").to_ndarray()
+    assert shown.shape == turned.shape
+    assert np.abs(shown.astype(int) - turned).mean() < 4
+
+
+@pytest.mark.parametrize("size", [(47, 64), (48, 63), (31, 33)])
+def test_odd_sizes_keep_every_pixel(tmp_path: Path, vrt: Vrt, size: tuple[int, int]) -> None:
+    clip, out = make_video(tmp_path / "in.mkv", num_frames=2, size=size), tmp_path / "out.mp4"
+    ok(vrt(clip, "-o", out))
+    frame = first(out)
+    assert (frame.height, frame.width) == size
+    assert frame.format.name == "yuv444p"
+    assert np.abs(frame.reformat(format="rgb24").to_ndarray().astype(int) - picture(0, *size)).mean() < 6
+
+
+def test_pixel_formats() -> None:
+    x264 = tuple(f.name for f in av.Codec("libx264", "w").video_formats or ())
+    assert choose_pix_fmt(x264, "yuv422p", 48, 64) == "yuv422p"
+    assert choose_pix_fmt(x264, "yuv422p", 47, 64) == "yuv422p"  # only the width is halved
+    assert choose_pix_fmt(x264, "yuv420p12le", 48, 64) == "yuv420p10le"
+    assert choose_pix_fmt(x264, "nv12", 48, 64) == "yuv420p"
+    assert choose_pix_fmt(x264, "p010le", 48, 64) == "yuv420p10le"
+    assert choose_pix_fmt(x264, "rgb24", 48, 64) == "yuv420p"
+    assert choose_pix_fmt(x264, "rgb48be", 48, 63) == "yuv444p10le"
+    assert choose_pix_fmt(("yuv422p10le", "yuv444p10le"), "yuv420p", 48, 64) == "yuv422p10le"  # prores
+    assert choose_pix_fmt((), "yuv411p", 48, 64) == "yuv444p"
+
+
+def test_audio_is_copied(tmp_path: Path, vrt: Vrt) -> None:
+    clip, out = make_video(tmp_path / "in.mkv", num_frames=30, audio=True), tmp_path / "out.mkv"
+    ok(vrt(clip, "-o", out))
+    assert len(read_packets(out)) > 40
+    assert [data for _, data in read_packets(out)] == [data for _, data in read_packets(clip)]
+    assert [t for t, _ in read_packets(out)] == pytest.approx([t for t, _ in read_packets(clip)], abs=0.0011)
+
+
+def test_part_of_a_clip_with_its_audio(tmp_path: Path, vrt: Vrt) -> None:
+    clip, out = make_video(tmp_path / "in.mp4", num_frames=50, codec="libx264", audio=True), tmp_path / "out.mp4"
+    ok(vrt(clip, "-o", out, "--start", "10", "--frames", "15", "--crf", "4"))
+    before, after = read_planes(clip), read_planes(out)
+    assert len(after) == 15
+    assert min(psnr(a, b) for a, b in zip(before[10:25], after, strict=True)) > 40
+    assert read_stamps(out) == [Fraction(n, 25) for n in range(15)]
+    sound = {data: t for t, data in read_packets(clip)}
+    kept = read_packets(out)
+    assert all(abs(sound[data] - t - Fraction(10, 25)) < Fraction(1, 40) for t, data in kept)
+    assert 0.6 - 0.03 < sum(1024 / 48000 for _ in kept) < 0.6 + 0.06
+
+
+SRT = "1\n00:00:00,000 --> 00:00:00,300\nHello\n"
+
+
+def with_subtitles(folder: Path) -> Path:
+    """A clip with a subtitle stream in SRT and a second video stream."""
+    (folder / "words.srt").write_text(SRT)
+    video = make_video(folder / "video.mkv", audio=True)
+    path = folder / "in.mkv"
+    with av.open(str(video)) as a, av.open(str(folder / "words.srt")) as b, av.open(str(path), "w") as out:
+        sources = [a.streams.video[0], a.streams.audio[0], b.streams.subtitles[0], a.streams.video[0]]
+        targets = [out.add_stream_from_template(stream) for stream in sources]
+        for target in targets[1:3]:
+            target.metadata["language"] = "fin"
+        out.metadata["title"] = "A small clip"
+        for stream, target in zip(sources, targets, strict=True):
+            source = av.open(str(folder / "words.srt")) if stream.type == "subtitle" else av.open(str(video))
+            with source:
+                for packet in source.demux(source.streams[stream.index]):
+                    if packet.size:
+                        packet.stream = target
+                        out.mux(packet)
+    return path
+
+
+def test_subtitles_and_metadata(tmp_path: Path, vrt: Vrt) -> None:
+    clip, out = with_subtitles(tmp_path), tmp_path / "out.mkv"
+    result = ok(vrt(clip, "-o", out))
+    with av.open(str(out)) as container:
+        assert [s.type for s in container.streams] == ["video", "audio", "subtitle"]
+        assert [s.language for s in list(container.streams)[1:]] == ["fin", "fin"]
+        assert container.metadata["title"] == "A small clip"
+    assert read_packets(out, "subtitle") == [(0, b"Hello")]
+    assert "left out: video stream 3" in result.stderr
+
+
+def test_what_the_container_cannot_hold_is_named(tmp_path: Path, vrt: Vrt) -> None:
+    clip, out = with_subtitles(tmp_path), tmp_path / "out.mp4"
+    result = ok(vrt(clip, "-o", out, "--quiet"))
+    assert "subtitle stream 2 (srt): .mp4 cannot hold it" in result.stderr
+    with av.open(str(out)) as container:
+        assert [s.type for s in container.streams] == ["video", "audio"]
+
+
+def test_cover_pictures_are_not_the_video(tmp_path: Path, vrt: Vrt) -> None:
+    video = make_video(tmp_path / "video.mkv", num_frames=3, codec="libx264")
+    clip = tmp_path / "in.mp4"
+    with av.open(str(video)) as source, av.open(str(clip), "w") as target:
+        cover = target.add_stream("png", rate=1)
+        assert isinstance(cover, av.VideoStream)
+        cover.width, cover.height, cover.pix_fmt = 16, 16, "rgb24"
+        cover.disposition = Disposition.attached_pic
+        copy = target.add_stream_from_template(source.streams.video[0])
+        frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")
+        target.mux(cover.encode(frame) + cover.encode(None))
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                target.mux(packet)
+    ok(vrt(clip, "-o", tmp_path / "out.mp4"))
+    assert first(tmp_path / "out.mp4").width == W
+    assert len(read_planes(tmp_path / "out.mp4")) == 3
+
+
+def test_memory_does_not_grow_with_the_clip(tmp_path: Path) -> None:
+    """At most the frames that the restorer holds, and a few on the way, are alive at any time."""
+    alive: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
+    most = 0
+
+    class Watched(VideoSource):
+        def pictures(self, on_packet):
+            nonlocal most
+            for frame in super().pictures(on_packet):
+                alive.add(frame.rgb)
+                most = max(most, len(alive))
+                yield Picture(frame.rgb, frame.pts)
+
+    class Nothing:
+        num_frames = 0
+
+        def write(self, rgb, pts):
+            self.num_frames += 1
+
+        def copy(self, packet): ...
+        def close(self): ...
+        def discard(self): ...
+
+    clip = make_video(tmp_path / "in.mkv", num_frames=300, size=(8, 8))
+    assert run(Watched(clip), IdentityRestorer(lookahead=12), Nothing) == 300
+    assert most <= 12 + 4
+
+
+def test_facts_of_a_clip(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "in.mp4", codec="libx264", rotation=90, aspect=Fraction(4, 3), rate=Fraction(30))
+    source = VideoSource(clip, start=2, limit=5)
+    facts: ClipFacts = source.facts
+    assert (facts.height, facts.width, facts.num_frames, facts.rate) == (W, H, 5, 30)
+    assert facts.sample_aspect == Fraction(3, 4)
+    assert facts.frame_duration * facts.time_base == Fraction(1, 30)
+    assert sum(1 for _ in source.pictures(lambda packet: None)) == 5
+    source.close()
+
+
+def test_interlaced_and_alpha_are_mentioned(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clip = make_video(tmp_path / "in.mkv", num_frames=2, pix_fmt="yuva420p")
+    VideoSource(clip).close()
+    assert "alpha channel is left out" in caplog.text
+    assert planes_of(first(clip))[0].shape == (H, W)

@@ -1,0 +1,1 @@
+"""The command line `vrt`: video files, image folders and pipes in and out."""

@@ -1,0 +1,82 @@
+"""`vrt`: the commands and how they fail."""
+
+import logging
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from typer.core import TyperGroup
+
+from . import info, model_commands, restore, train_command
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+
+class Commands(TyperGroup):
+    """Runs a command; an expected error becomes one line and exit code 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if ctx.params.get("debug") or not is_expected(error):
+                raise
+            typer.echo(f"vrt: {one_line(error)}", err=True)
+            raise typer.Exit(EXIT_FAILED) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Restore video with VRT: denoise, deblur, enlarge, interpolate.",
+)
+
+
+def is_expected(error: Exception) -> bool:
+    """Whether an error tells of the user's input or machine rather than of a fault in the program."""
+    from av.error import FFmpegError
+
+    from vrt_core import VRTError
+
+    from .media import MediaError
+
+    return isinstance(error, VRTError | MediaError | FFmpegError | OSError)
+
+
+def one_line(error: Exception) -> str:
+    """The error's message without line breaks, or its kind if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@app.callback()
+def settings(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
+) -> None:
+    """Restore video with VRT: denoise, deblur, enlarge, interpolate."""
+    level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
+    handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    for name in ("vrt_core", "vrt_cli"):
+        logging.getLogger(name).setLevel(level)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from vrt_core import __version__
+
+    typer.echo(__version__)
+
+
+restore.register(app)
+info.register(app)
+model_commands.register(app)
+train_command.register(app)
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,154 @@
+"""``vrt models``, ``vrt download``, and what ``vrt info`` says of a weight file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+import vrt_core  # its names are looked up when used: `vrt --help` does not wait for torch
+
+if TYPE_CHECKING:
+    from vrt_core import ModelCard
+
+_PLAIN_WIDTH = 200
+"""Columns of a table that goes into a pipe or a file, where no terminal sets them."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands ``models`` and ``download``."""
+    app.command("models")(models)
+    app.command("download")(download_models)
+
+
+def models() -> None:
+    """List the models: what each does, its licence, and whether its weights are here."""
+    out = Console()
+    if not out.is_terminal:
+        out = Console(width=_PLAIN_WIDTH)
+    out.print(_models_table())
+
+
+def download_models(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="As `vrt models` lists them, or '001'.")],
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="URL_OR_FOLDER", help="A mirror, or a folder on this machine.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--to", metavar="DIR", help="Where to keep the weights instead of the models folder.")
+    ] = None,
+) -> None:
+    """Fetch the weights of models. An interrupted download goes on when the same command is run again."""
+    cards = [card for name in names for card in _single_models(vrt_core.find_model(name, components=True))]
+    for card in dict.fromkeys(cards):
+        _download_one(card, source, folder)
+
+
+def describe_weights(path: str | Path) -> RenderableType:
+    """What ``vrt info`` shows of a weight file: models that it fits, parameters, precision, size, sha256.
+
+    Raises:
+        WeightsError: If it is no weight file, or a damaged one.
+    """
+    info = vrt_core.inspect_weights(path)
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("file", str(info.path))
+    fits = " or ".join(info.names) or "no model known"
+    table.add_row("fits", fits + (" (alike in shape: the name of the file decides)" if len(info.names) > 1 else ""))
+    if info.card is not None:
+        table.add_row("loads as", f"{info.card.name} ({info.card.task}, x{info.card.scale})")
+        table.add_row("licence", info.card.licence)
+        if info.card.source:
+            table.add_row("source", info.card.source)
+    table.add_row("parameters", f"{info.parameters:,}")
+    table.add_row("precision", ", ".join(f"{name} ({count:,})" for name, count in info.dtypes.items()))
+    table.add_row("format", {"torch": "PyTorch checkpoint"}.get(info.kind, info.kind))
+    table.add_row("size", f"{_megabytes(info.bytes)} ({info.bytes:,} bytes)")
+    table.add_row("sha256", info.sha256)
+    return table
+
+
+def _single_models(card: ModelCard) -> list[ModelCard]:
+    """The card, or those of a chain's links."""
+    return [vrt_core.MODELS[name] for name in card.links] or [card]
+
+
+def _models_table() -> Table:
+    table = Table(title=f"Models folder: {vrt_core.models_dir()}", title_justify="left", title_style="")
+    table.add_column("name", no_wrap=True)
+    table.add_column("task", no_wrap=True)
+    table.add_column("scale", justify="right", no_wrap=True)
+    table.add_column("licence", no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("status", overflow="fold")
+    for section in (vrt_core.MODELS, vrt_core.COMPONENTS):
+        for card in section.values():
+            table.add_row(card.name, card.task, f"x{card.scale}", card.licence, _size(card), _status(card))
+        table.add_section()
+    return table
+
+
+def _size(card: ModelCard) -> str:
+    """Of the file that is here; else what the numbers will take in float32."""
+    single = _single_models(card)
+    paths = [_weights_path(one) for one in single]
+    if all(paths):
+        return _megabytes(sum(path.stat().st_size for path in paths if path))
+    numbers = [one.parameters for one in single]
+    return "?" if None in numbers else f"~{_megabytes(4 * sum(n for n in numbers if n))}"
+
+
+def _megabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:.{0 if num_bytes >= 10e6 else 1}f} MB"
+
+
+def _status(card: ModelCard) -> str:
+    missing = [one for one in _single_models(card) if _weights_path(one) is None]
+    if missing:
+        return "missing: reinstall the project" if card.shipped else f"not downloaded: vrt download {_short(card)}"
+    return "shipped" if card.shipped else "downloaded"
+
+
+def _short(card: ModelCard) -> str:
+    """The shortest way to name a card on the command line: its number, if it has one."""
+    number = card.name.partition("_")[0]
+    return number if number.isdecimal() else card.name
+
+
+def _weights_path(card: ModelCard) -> Path | None:
+    try:
+        return vrt_core.find_weights(card)
+    except vrt_core.WeightsError:
+        return None
+
+
+def _download_one(card: ModelCard, source: str | None, folder: Path | None) -> None:
+    """Show the licence, fetch with a progress bar on stderr, print the path on stdout."""
+    err = Console(stderr=True, soft_wrap=True, highlight=False)
+    err.print(f"[bold]{card.name}[/bold]: {card.description}")
+    err.print(
+        f"Licence of the weights: [bold]{card.licence}[/bold]. {card.source}", style="dim" if card.shipped else ""
+    )
+    text = TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=err, transient=True) as bar:
+            task = bar.add_task(card.file, total=card.bytes)
+            path = vrt_core.download(
+                card,
+                folder=folder,
+                source=source,
+                on_bytes=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+    except KeyboardInterrupt:
+        err.print("Stopped. The same command goes on from here.")
+        raise typer.Exit(130) from None
+    typer.echo(path)
+    if folder is not None and folder.expanduser().resolve() != vrt_core.models_dir().resolve():
+        err.print(f"Found by name only if VRT_MODELS_DIR is {folder}; else give the path of the file.", markup=False)

@@ -1,0 +1,108 @@
+"""From a source through the restorer to a sink, one frame after the other."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from vrt_core import Cancelled
+from vrt_media.timeline import Timeline
+
+from .media import Sink, Source
+
+
+class Streamer(Protocol):
+    """What is used of `vrt_core.Restorer`; a chain of models has it too."""
+
+    scale: int
+    """Output height over input height."""
+    frame_factor: int
+    """Output frames per input frame."""
+
+    def stream(
+        self,
+        frames: Iterable[Tensor],
+        *,
+        sigma_255: float | None = None,
+        cuts: Any = "auto",
+        on_step: Callable[[int, int | None], object] | None = None,
+        check: Callable[[], object] | None = None,
+    ) -> Iterator[Tensor]:
+        """Frames in, restored frames out."""
+        ...
+
+
+class Stopped(Exception):
+    """The user stopped the work; what was finished is kept.
+
+    Attributes:
+        num_frames: Frames that are in the output.
+    """
+
+    def __init__(self, num_frames: int) -> None:
+        super().__init__(f"stopped after {num_frames} frames")
+        self.num_frames = num_frames
+
+
+def run(
+    source: Source,
+    restorer: Streamer,
+    make_sink: Callable[[], Sink],
+    *,
+    on_frame: Callable[[int], object] = lambda _: None,
+    check: Callable[[], object] = lambda: None,
+    **options: Any,
+) -> int:
+    """Restore a whole clip.
+
+    Everything happens in this thread, in the order of the frames: decoding and encoding have libav's own threads
+    beside them, and cost little next to the network.
+
+    Args:
+        source: Where frames come from.
+        restorer: What restores them.
+        make_sink: Opens the output; called once, before the first frame is restored.
+        on_frame: Told the number of finished frames after each.
+        check: Called often; raises `vrt_core.Cancelled` to stop.
+        options: For `restorer.stream`: sigma_255, cuts, on_step.
+
+    Returns:
+        The number of frames written.
+
+    Raises:
+        Stopped: If `check` or Ctrl-C stopped it. As after every other error, the sink is closed with the frames that
+            were finished, or discarded if there are none.
+    """
+    facts = source.facts
+    timeline = Timeline(time_base=facts.time_base, frame_duration=facts.frame_duration, factor=restorer.frame_factor)
+    sink = make_sink()
+
+    def frames() -> Iterator[Tensor]:
+        for picture in source.pictures(sink.copy):
+            check()
+            timeline.push(picture.pts)
+            yield picture.rgb
+
+    try:
+        for index, rgb in enumerate(restorer.stream(frames(), check=check, **options)):
+            sink.write(rgb, timeline.stamp(index))
+            on_frame(sink.num_frames)
+            check()
+    except (Cancelled, KeyboardInterrupt):
+        _keep(sink)
+        raise Stopped(sink.num_frames) from None
+    except BaseException:
+        with suppress(Exception):  # the first error is the one to report
+            _keep(sink)
+        raise
+    sink.close()
+    return sink.num_frames
+
+
+def _keep(sink: Sink) -> None:
+    """Close the sink if there is something in it."""
+    if sink.num_frames:
+        sink.close()
+    else:
+        sink.discard()

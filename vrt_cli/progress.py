@@ -1,0 +1,76 @@
+"""The progress bar, on standard error: standard output belongs to the user's pipe."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
+
+ESTIMATE_OVER_SECONDS = 600
+
+
+class FrameColumn(ProgressColumn):
+    """Frames done, of how many, and how fast."""
+
+    def render(self, task: Task) -> Text:
+        """Draw it."""
+        total = "?" if task.total is None else f"{task.total:.0f}"
+        return Text(f"{task.completed:.0f}/{total} frames  {format_rate(task.completed, task.elapsed or 0)}")
+
+
+def format_rate(num_frames: float, seconds: float) -> str:
+    """Frames per second, or seconds per frame if that reads better."""
+    if not num_frames or seconds <= 0:
+        return "- fps"
+    return f"{num_frames / seconds:.2f} fps" if num_frames >= 0.1 * seconds else f"{seconds / num_frames:.1f} s/frame"
+
+
+class FrameProgress:
+    """A bar over the frames of a clip, with frames per second and the time left.
+
+    Without a terminal, or if quiet, nothing is drawn.
+    """
+
+    def __init__(self, console: Console, *, label: str, total: int | None, quiet: bool = False) -> None:
+        self.label, self.num_frames = label, 0
+        self._began = time.monotonic()
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            FrameColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[step]}"),
+            console=console,
+            expand=True,
+            transient=True,
+            speed_estimate_period=ESTIMATE_OVER_SECONDS,
+            disable=quiet or not console.is_terminal,
+        )
+        self._task = self._progress.add_task(label, total=total, step="")
+
+    def on_frame(self, num_frames: int) -> None:
+        """Show that so many frames are done."""
+        self.num_frames = num_frames
+        self._progress.update(self._task, completed=num_frames)
+
+    def on_step(self, done: int, total: int | None) -> None:
+        """Show that the network ran once more; before the first frame this is all there is to see."""
+        self._progress.update(self._task, step=f"pass {done}" if total is None else f"pass {done}/{total}")
+
+    @property
+    def summary(self) -> str:
+        """What was done, in one line."""
+        seconds = time.monotonic() - self._began
+        return f"{self.num_frames} frames in {seconds:.1f} s ({format_rate(self.num_frames, seconds)})"
+
+    def __enter__(self) -> "FrameProgress":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()

@@ -1,0 +1,116 @@
+"""What the numbers of a video frame mean: matrix, range, siting of chroma, and what is assumed without tags.
+
+The codes are those of ITU-T H.273, as PyAV gives them.
+"""
+
+from dataclasses import dataclass, replace
+
+import av
+
+RGB, BT709, UNSPECIFIED, FCC, BT470BG, BT601, SMPTE240M, BT2020 = 0, 1, 2, 4, 5, 6, 7, 9
+LIMITED, FULL = 1, 2
+LEFT, CENTRE, TOP_LEFT, TOP, BOTTOM_LEFT, BOTTOM = 1, 2, 3, 4, 5, 6
+
+LUMA_WEIGHTS = {
+    BT709: (0.2126, 0.0722),
+    FCC: (0.30, 0.11),
+    BT470BG: (0.299, 0.114),
+    BT601: (0.299, 0.114),
+    SMPTE240M: (0.212, 0.087),
+    BT2020: (0.2627, 0.0593),
+}
+"""Kr and Kb of each Y'CbCr matrix; Kg is the rest."""
+
+MATRIX_NAMES = {
+    RGB: "RGB",
+    BT709: "BT.709",
+    UNSPECIFIED: "not tagged",
+    FCC: "FCC",
+    BT470BG: "BT.470 BG (BT.601)",
+    BT601: "BT.601",
+    SMPTE240M: "SMPTE 240M",
+    8: "YCgCo",
+    BT2020: "BT.2020",
+    10: "BT.2020 constant luminance",
+    14: "ICtCp",
+}
+
+_NEWER_TAGS = {"color_primaries": UNSPECIFIED, "color_trc": UNSPECIFIED, "chroma_location": 0}
+"""Attributes of PyAV's frames that came with PyAV 17 or later, and what stands for an untagged frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Colour:
+    """How a frame's numbers turn into R'G'B', and the tags that say so."""
+
+    matrix: int
+    """H.273 matrix code; never `UNSPECIFIED` once `colour_of` has filled it in."""
+    full_range: bool
+    """Whether black is 0 and white the highest code; else 16 and 235 (of 8 bits)."""
+    primaries: int = UNSPECIFIED
+    """H.273 code; only carried along."""
+    transfer: int = UNSPECIFIED
+    """H.273 code; only carried along."""
+    siting: int = 0
+    """Where chroma samples sit among the luma samples; 0 is not tagged, and read as left."""
+
+    @property
+    def luma_weights(self) -> tuple[float, float]:
+        """Kr and Kb; matrices that are not of that form are read as their nearest relative."""
+        fallback = BT2020 if self.matrix in (10, 14) else BT709
+        return LUMA_WEIGHTS.get(self.matrix, LUMA_WEIGHTS[fallback])
+
+    @property
+    def exact(self) -> bool:
+        """Whether the matrix is one that this module knows."""
+        return self.matrix in LUMA_WEIGHTS or self.matrix == RGB
+
+    def tag(self, target: av.VideoFrame) -> None:
+        """Write the tags on a frame."""
+        target.colorspace = self.matrix
+        target.color_range = FULL if self.full_range else LIMITED
+        for name, value in zip(_NEWER_TAGS, (self.primaries, self.transfer, self.siting), strict=True):
+            if hasattr(target, name):
+                setattr(target, name, value)
+
+
+def default_matrix(height: int, width: int) -> int:
+    """The matrix of a file that names none: BT.601 up to 1279x576, else BT.709, as players assume."""
+    return BT709 if width >= 1280 or height > 576 else BT601
+
+
+def colour_of(frame: av.VideoFrame) -> Colour:
+    """The frame's colour, with what its tags leave open filled in.
+
+    An untagged matrix follows the frame's size (`default_matrix`); untagged Y'CbCr is limited in range, except the
+    `yuvj` formats; RGB and grey are full.
+    """
+    name = frame.format.name
+    is_rgb = frame.format.is_rgb or frame.format.has_palette
+    is_grey = len([c for c in frame.format.components if not c.is_alpha]) == 1 and not is_rgb
+    full_by_nature = is_rgb or is_grey or name.startswith("yuvj")
+    matrix = int(frame.colorspace)
+    if is_rgb:
+        matrix = RGB
+    elif matrix in (UNSPECIFIED, 3, RGB):
+        matrix = default_matrix(frame.height, frame.width)
+    tagged_range = int(frame.color_range)
+    full_range = full_by_nature if is_rgb or tagged_range not in (LIMITED, FULL) else tagged_range == FULL
+    primaries, transfer, siting = (int(getattr(frame, name, 0)) or unknown for name, unknown in _NEWER_TAGS.items())
+    return Colour(
+        matrix=matrix,
+        full_range=full_range,
+        primaries=primaries,
+        transfer=transfer,
+        siting=siting,
+    )
+
+
+def colour_for(pix_fmt: str, source: Colour, height: int, width: int) -> Colour:
+    """The colour to encode with: the source's own, turned to or from RGB where the pixel format asks for that."""
+    layout = av.VideoFormat(pix_fmt, 16, 16)
+    if layout.is_rgb:
+        return replace(source, matrix=RGB, full_range=True, siting=0)
+    if source.matrix == RGB:
+        return replace(source, matrix=default_matrix(height, width), full_range=pix_fmt.startswith("yuvj"), siting=0)
+    return source if not pix_fmt.startswith("yuvj") else replace(source, full_range=True)
