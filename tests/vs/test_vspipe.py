@@ -1,0 +1,62 @@
+"""The filter on the real engine, through the real vspipe: the same frames as the core, bit for bit."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import vapoursynth as vs
+
+from tests.vs.fake import fetch
+from tests.vs.real import CUT, Pipe, as_clip, raw_frames
+from vrt_core import load_restorer
+from vs_plugin import restore
+
+
+def test_vspipe_gives_the_frames_of_the_core(
+    pipe: Pipe, models: dict[str, Path], clip: torch.Tensor, script: Callable[..., Path]
+) -> None:
+    restorer = load_restorer(models["denoise"], device="cpu", window_frames=4, overlap_frames=2, tile_px=0)
+    expected = restorer.restore(clip, sigma_255=20, cuts=[CUT])
+    done = pipe(script(f"restore(clip, model=r'{models['denoise']}', sigma=20, **options).set_output()"), "-r", "7")
+    assert done.returncode == 0, done.stderr.decode()
+    # All that came out is frames: one word printed on stdout would shift them.
+    assert np.array_equal(raw_frames(done.stdout, *clip.shape[:1], *clip.shape[2:]), expected.numpy())
+
+
+@pytest.mark.parametrize("task", ["deblur", "sr"])
+def test_every_task_gives_the_frames_of_the_core(models: dict[str, Path], clip: torch.Tensor, task: str) -> None:
+    restorer = load_restorer(models[task], device="cpu", window_frames=4, overlap_frames=1, tile_px=0)
+    expected = restorer.restore(clip[:9], cuts="off").numpy()
+    source = as_clip(clip[:9], vs.RGBS)
+    got = fetch(restore(source, model=str(models[task]), window=4, overlap=1, device="cpu", tile=0), [8, 2, 3, 0, 5])
+    assert all(np.array_equal(got[n], expected[n]) for n in got)
+
+
+def test_cuts_and_windows_matter_to_these_networks(models: dict[str, Path], clip: torch.Tensor) -> None:
+    # or the test above would prove nothing
+    def restored(window: int, cuts: list[int]) -> torch.Tensor:
+        restorer = load_restorer(models["deblur"], device="cpu", window_frames=window, overlap_frames=2, tile_px=0)
+        return restorer.restore(clip[:7], cuts=cuts)
+
+    reference = restored(4, [])
+    assert (reference - restored(4, [5])).abs().max() > 1e-3
+    assert (reference - restored(6, [])).abs().max() > 1e-3
+
+
+def test_cuts_are_found_in_the_frames(models: dict[str, Path], clip: torch.Tensor) -> None:
+    scenes = torch.cat([clip[:5] / 4, 1 - clip[5:9] / 4])
+    restorer = load_restorer(models["deblur"], device="cpu", window_frames=4, overlap_frames=2, tile_px=0)
+    expected = restorer.restore(scenes, cuts=[5]).numpy()
+    source = as_clip(scenes, vs.RGBS)
+    got = fetch(restore(source, model=str(models["deblur"]), cuts="auto", window=4, overlap=2, device="cpu", tile=0))
+    assert all(np.array_equal(got[n], expected[n]) for n in got)
+
+
+def test_half_precision_follows_the_format(models: dict[str, Path], clip: torch.Tensor) -> None:
+    source = as_clip(clip[:3], vs.RGBH)
+    restorer = load_restorer(models["deblur"], device="cpu", precision="fp16", tile_px=0)
+    expected = restorer.restore(clip[:3].half(), cuts="off").half().numpy()
+    got = fetch(restore(source, model=str(models["deblur"]), device="cpu", tile=0))
+    assert all(np.array_equal(got[n], expected[n]) for n in got)

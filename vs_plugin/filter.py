@@ -1,0 +1,97 @@
+"""The filter as scripts call it: loads the model on every device, and hands over to the graph."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from typing import Literal
+
+import vapoursynth as vs
+
+from vrt_core import Sigma, VRTError, load_restorer
+
+from .checks import FORMATS, Precision, check_choices, check_clip, check_sigma
+from .errors import one_line
+from .graph import restored
+from .scenes import CutSource
+
+
+def restore(
+    clip: vs.VideoNode,
+    *,
+    model: str = "denoise-small",
+    sigma: Sigma | vs.VideoNode | None = None,
+    factor: int = 2,
+    device: str | Sequence[str] = "auto",
+    precision: Precision = "auto",
+    window: int | None = None,
+    overlap: int | None = None,
+    tile: int | tuple[int, int] | Literal["auto"] = "auto",
+    tile_overlap: int | None = None,
+    cuts: CutSource = "props",
+    num_streams: int = 1,
+    compile: bool = False,
+) -> vs.VideoNode:
+    """Restore a clip with a VRT model: the model decides whether it is denoised, deblurred, enlarged, interpolated.
+
+    Every frame of the result depends on its number alone, in whatever order frames are asked for, and is the one that
+    ``vrt restore`` makes. Frame properties stay as they are. Values are neither scaled nor clamped.
+
+    Models that interpolate double the frame rate (or more, see ``factor``): the frames of ``clip`` stay as they are,
+    durations are halved, also those of clips with a variable rate, and the last frame of a scene is shown twice, so
+    that sound stays in place.
+
+    Args:
+        clip: RGBS or RGBH of constant size, RGB in [0, 1].
+        model: Name of a model (``vrt models`` lists them), or path of a file with its weights; several joined by "+"
+            work one after another.
+        sigma: Standard deviation of the noise in ``clip``, 0 to 50 in 8-bit units, for models that denoise: a number;
+            a GRAYS or GRAYH clip of it, as long and as large as ``clip``, a level for each pixel; or "auto" to
+            estimate it from the frames of each window.
+        factor: Frames that come out for each that goes in, for models that interpolate: 2, 4 or 8.
+        device: "auto", "cpu", "cuda", "cuda:1", ...; or several, as in ["cuda:0", "cuda:1"], which take turns at the
+            windows of the clip.
+        precision: What the model computes in. "auto" follows the format: fp32 for RGBS, fp16 for RGBH.
+        window: Frames that the model sees at once; the model's own default if None.
+        overlap: Frames that two neighbouring windows share and are cross-faded over; the model's default if None.
+        tile: Size of the tiles that a frame is cut into, in pixels of ``clip``: one number, (height, width), 0 for
+            whole frames, or "auto" for what the memory allows.
+        tile_overlap: Pixels that two neighbouring tiles share; the model's default if None.
+        cuts: Where scene cuts come from, which no frame is restored across: "props" takes ``_SceneChangePrev`` and
+            ``_SceneChangeNext`` as a filter before this one has set them, "auto" looks for cuts in the frames,
+            "off" knows of none.
+        num_streams: Windows that each device restores at once. More than one takes as much more memory, and helps
+            where one window does not keep the device busy. Then, and with several devices, ask for more frames at
+            once: ``vspipe -r`` with (devices x num_streams x window), or as large a ``core.num_threads``.
+        compile: Whether to compile the model with ``torch.compile``: the first windows take minutes, the others less.
+
+    Returns:
+        The restored clip, in the format of ``clip``; larger than it if the model enlarges, with more frames if it
+        interpolates.
+
+    Raises:
+        vs.Error: If an argument does not fit, or the model is not there; the message says what to do.
+    """
+    check_clip(clip)
+    devices = check_choices(device=device, precision=precision, cuts=cuts, num_streams=num_streams)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is the video
+            restorers = [
+                load_restorer(
+                    model,
+                    device=each,
+                    precision=FORMATS[clip.format.id] if precision == "auto" else precision,
+                    window_frames=window,
+                    overlap_frames=overlap,
+                    tile_px=tile,
+                    tile_overlap_px=tile_overlap,
+                    factor=factor,
+                    compile=compile,
+                )
+                for each in devices
+            ]
+        check_sigma(sigma, clip, restorers[0], model)
+        return restored(clip, restorers, sigma=sigma, cuts=cuts, num_streams=num_streams)
+    except VRTError as error:
+        raise vs.Error(f"vrt: {one_line(error)}") from error
