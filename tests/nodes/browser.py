@@ -1,0 +1,166 @@
+"""The front end of a running ComfyUI in Debian's Chromium."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.nodes.comfy_server import REPO, Prompt, PromptError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+SCREENSHOTS = REPO / "test_screenshots"
+WAIT_SECONDS = 120
+
+WIDGET = ".vrt-slider"
+
+_OUTCOME = """async interruptAfter => {
+    const ends = ["execution_success", "execution_error", "execution_interrupted"];
+    const ended = new Promise(resolve => ends.forEach(
+        name => app.api.addEventListener(name, event => resolve([name, event.detail?.exception_message]))));
+    const seen = window.seen = {progress: [], previews: 0, texts: []};
+    app.api.addEventListener("progress", event => {
+        seen.progress.push([event.detail.value, event.detail.max]);
+        if (seen.progress.length === interruptAfter) app.api.interrupt();
+    });
+    app.api.addEventListener("b_preview", () => seen.previews++);
+    app.api.addEventListener("progress_text", event => seen.texts.push(event.detail.text));
+    await app.queuePrompt(0);
+    const faults = Object.values(app.lastNodeErrors ?? {}).flatMap(node => node.errors);
+    return faults.length ? ["refused", faults.map(e => e.message + ": " + e.details).join("; ")] : await ended;
+}"""
+
+
+def find_chromium() -> str:
+    """Return where Chromium is; skip the test where it, or playwright, is missing."""
+    pytest.importorskip("playwright")
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    return found or pytest.skip("no Chromium here: apt-get install chromium")
+
+
+class FrontEnd:
+    """ComfyUI as a user sees it."""
+
+    def __init__(self, page: Page, name: str) -> None:
+        self.page, self._name = page, name
+
+    def load(self, graph: Any) -> None:
+        """Load a workflow, as the browser of templates does."""
+        self.page.evaluate("async graph => { await app.loadGraphData(graph) }", graph)
+        self.page.wait_for_function("n => app.graph._nodes.length === n", arg=len(graph["nodes"]))
+        self.page.evaluate("() => app.canvas.draw(true, true)")
+
+    def load_prompt(self, prompt: Prompt) -> None:
+        """Load a graph given as the server gets it."""
+        self.page.evaluate("async prompt => { await app.loadApiJson(prompt, 'test') }", prompt)
+
+    def unknown_nodes(self) -> list[str]:
+        """Return types that the graph names and ComfyUI does not know."""
+        return self.page.evaluate(
+            "() => app.graph._nodes.map(node => node.type)"
+            ".filter(type => !LiteGraph.registered_node_types[type] && type !== 'MarkdownNote')"
+        )
+
+    def run(self, *, interrupt_after: int = 0) -> dict[str, Any]:
+        """Press Run, wait for the end, and return what was sent meanwhile: progress, previews, texts.
+
+        Args:
+            interrupt_after: Messages of progress after which to press Cancel; 0 for never.
+
+        Raises:
+            PromptError: If it does not succeed.
+        """
+        end, message = self.page.evaluate(_OUTCOME, interrupt_after)
+        if end != "execution_success":
+            raise PromptError(message or end)
+        return self.page.evaluate("() => seen")
+
+    def compare_widgets(self, num_nodes: int) -> list[Mapping[str, Any]]:
+        """Wait until the compare widgets show something, and return what."""
+        self.page.wait_for_function(
+            """n => { const sliders = [...document.querySelectorAll('.vrt-slider')];
+              return sliders.length === n && sliders.every(slider => {
+                const media = [...slider.querySelectorAll('img, video')];
+                return media.length === 2 && media.every(m => m.naturalWidth || m.readyState >= 2) }) }""",
+            arg=num_nodes,
+        )
+        return self.page.evaluate(
+            """() => [...document.querySelectorAll('.vrt-slider')].map(slider => ({
+              kinds: [...slider.querySelectorAll('img, video')].map(medium => medium.tagName),
+              tags: [...slider.querySelectorAll('.vrt-slider-tag')].map(tag => tag.textContent),
+              count: slider.querySelector('output').textContent,
+              message: slider.querySelector('.vrt-slider-message').textContent }))"""
+        )
+
+    def wait_for_results(self) -> None:
+        """Wait until the core's own nodes show what they have saved."""
+        self.page.wait_for_function(
+            """() => app.graph._nodes.filter(node => ['SaveImage', 'SaveVideo'].includes(node.type)).every(
+              node => node.imgs?.length || node.videoContainer?.querySelector('video')?.readyState >= 1
+                || document.querySelector(`[data-node-id="${node.id}"] video, [data-node-id="${node.id}"] img`))"""
+        )
+
+    def open_help(self, node_id: str, title: str) -> None:
+        """Open the help page of a node, alone in a new graph, and wait for its heading."""
+        self.page.evaluate(
+            """id => { app.graph.clear(); const node = LiteGraph.createNode(id);
+               app.graph.add(node); app.canvas.ds.scale = 1; app.canvas.centerOnNode(node);
+               app.canvas.selectNode(node, false); app.canvas.draw(true, true) }""",
+            node_id,
+        )
+        heading = self.page.get_by_role("heading", name=title, exact=True, level=1).first
+        for _ in range(5):  # the button comes with an animation, and a click on its way there is lost
+            self.page.wait_for_timeout(500)
+            if heading.is_visible():
+                return
+            self.page.locator('[data-testid="info-button"]').first.click()
+            self.page.wait_for_timeout(1500)
+        heading.wait_for(timeout=5000)
+
+    def show_all(self) -> None:
+        """Fit the graph to the window."""
+        self.page.evaluate("async () => { await app.extensionManager.command.execute('Comfy.Canvas.FitView') }")
+        self.page.wait_for_timeout(700)
+
+    def screenshot(self, name: str) -> Path:
+        """Keep a picture of the window."""
+        SCREENSHOTS.mkdir(exist_ok=True)
+        path = SCREENSHOTS / f"{self._name}-{name}.png"
+        self.page.screenshot(path=path)
+        return path
+
+
+@contextmanager
+def opened(url: str, chromium: str, *, settings: Mapping[str, Any] | None = None, name: str = "") -> Iterator[FrontEnd]:
+    """Open a server's front end in a browser of its own, with its welcome dialogs off.
+
+    Args:
+        url: Of the server.
+        chromium: From ``find_chromium``.
+        settings: Of the front end, in addition.
+        name: Begins the names of the screenshots; the version of ComfyUI by default.
+    """
+    from playwright.sync_api import sync_playwright  # not on machines without a browser
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
+        )
+        page = browser.new_page(viewport={"width": 1500, "height": 950})
+        page.set_default_timeout(WAIT_SECONDS * 1000)
+        quiet = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False, **(settings or {})}
+        page.request.post(url + "/settings", data=quiet)
+        version = json.loads(page.request.get(url + "/system_stats").body())["system"]["comfyui_version"]
+        page.goto(url, wait_until="commit")
+        page.wait_for_function("() => window.app?.graph && app.extensionManager?.workflow?.activeWorkflow")
+        try:
+            yield FrontEnd(page, name or version)
+        finally:
+            browser.close()

@@ -1,0 +1,33 @@
+"""One ComfyUI for all tests that need a real one; they skip, and say why, where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.nodes.comfy_server import REPO, Server, find_comfyui, serving
+from tests.nodes.fake import comfy, tiny_files  # noqa: F401 (fixtures)
+from tests.nodes.media import make_inputs
+from tests.nodes.tiny_models import make_models
+from tests.one_thread import one_thread  # noqa: F401 (fixture)
+
+
+@pytest.fixture(scope="session")
+def comfyui() -> Path:
+    """Its folder."""
+    found = find_comfyui()
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found
+
+
+@pytest.fixture(scope="session")
+def server(comfyui: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running one, with this checkout, inputs for the workflows, and every model that they name."""
+    base = tmp_path_factory.mktemp("comfy")
+    make_inputs(base / "input")
+    make_models(base / "models/vrt")
+    with serving(comfyui, base, pack=REPO) as running:
+        yield running

@@ -1,0 +1,12 @@
+"""Which node runs."""
+
+from typing import NamedTuple
+
+
+class ExecutionContext(NamedTuple):
+    prompt_id: str
+    node_id: str
+
+
+def get_executing_context() -> ExecutionContext | None:
+    return ExecutionContext("prompt", "7")

@@ -1,0 +1,143 @@
+"""What a user sees: the workflows loaded and run in the real front end, templates, help, messages.
+
+Screenshots are kept in test_screenshots/, named after the version of ComfyUI: look at them after a change.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.nodes.browser import FrontEnd, find_chromium, opened
+from tests.nodes.comfy_server import PACK, REPO, PromptError, Server
+from tests.nodes.media import write_video
+from tests.nodes.prompts import node, restore_images, restore_video
+from tests.nodes.tiny_models import listed_name
+
+WORKFLOWS = {path.stem: path for path in sorted((REPO / "workflows").glob("*.json"))}
+RESULTS = {"SaveImage", "SaveVideo", "VRTCompare", "VRTCompareVideo"}
+
+
+@pytest.fixture(scope="module")
+def chromium(comfyui: Path) -> str:
+    """Looked for before a server is started for it."""
+    return find_chromium()
+
+
+@pytest.fixture(scope="module")
+def front_end(chromium: str, server: Server) -> Iterator[FrontEnd]:
+    with opened(server.url, chromium) as opening:
+        yield opening
+
+
+def load(name: str) -> dict[str, Any]:
+    """Read a workflow; where a model does not ship yet, name its stand-in."""
+    graph = json.loads(WORKFLOWS[name].read_text())
+    for made in graph["nodes"]:
+        if made["type"] == "VRTLoadModel":
+            made["widgets_values"][0] = listed_name(made["widgets_values"][0])
+    return graph
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_workflow_runs_and_shows_its_result(front_end: FrontEnd, name: str) -> None:
+    graph = load(name)
+    front_end.load(graph)
+    assert not front_end.unknown_nodes()
+    seen = front_end.run()
+    assert seen["progress"][-1][0] == seen["progress"][-1][1]
+    assert seen["previews"]
+    assert "frames" in seen["texts"][-1]
+    kinds = [made["type"] for made in graph["nodes"]]
+    assert RESULTS & {*kinds}
+    compares = sum(kind.startswith("VRTCompare") for kind in kinds)
+    for shown in front_end.compare_widgets(compares) if compares else []:
+        assert len({*shown["kinds"]}) == 1
+        assert shown["message"] == ""
+        assert [tag.split()[0] for tag in shown["tags"]] == ["before", "after"]
+        if name == "vrt_upscale_x4":
+            assert [tag.split()[1] for tag in shown["tags"]] == ["16×12", "64×48"]
+    front_end.wait_for_results()
+    front_end.show_all()
+    front_end.screenshot(name)
+
+
+def test_slider_and_frames_follow_the_pointer(front_end: FrontEnd) -> None:
+    prompt = restore_images(frames=3, sigma_255=21.0)
+    prompt["6"] = node("VRTCompare", before=["3", 0], after=["4", 0])
+    front_end.load_prompt(prompt)
+    front_end.run()
+    front_end.compare_widgets(1)
+    front_end.page.evaluate(
+        """() => { const node = app.graph._nodes.find(n => n.type === 'VRTCompare'); node.setSize([500, 500]);
+           app.canvas.ds.scale = 1; app.canvas.ds.offset = [100 - node.pos[0], 100 - node.pos[1]];
+           app.canvas.draw(true, true) }"""
+    )
+    front_end.page.wait_for_timeout(500)
+    box = front_end.page.locator(".vrt-slider-stage").bounding_box()
+    assert box
+    assert box["height"] > 200
+    before, after = front_end.page.locator(".vrt-slider-stage img").all()
+    first = before.get_attribute("src")
+    front_end.page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
+    assert "75%" in (before.get_attribute("style") or ""), "what is right of the line is cut off"
+    assert "25%" in (after.get_attribute("style") or "")
+    front_end.page.locator(".vrt-slider-bar input").fill("2")
+    assert front_end.page.locator(".vrt-slider-bar output").text_content() == "3 / 3"
+    assert before.get_attribute("src") != first
+    front_end.screenshot("slider")
+
+
+def test_template_browser_lists_and_loads_the_workflows(front_end: FrontEnd) -> None:
+    page = front_end.page
+    page.evaluate("() => { app.extensionManager.command.execute('Comfy.BrowseTemplates') }")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text(PACK, exact=True).first.click()
+    for name in WORKFLOWS:
+        dialog.get_by_role("heading", name=name, exact=True).wait_for()
+    page.wait_for_function(
+        "n => [...document.querySelectorAll('[role=dialog] img')].filter(i => i.naturalWidth === 400).length === n",
+        arg=len(WORKFLOWS),
+    )
+    front_end.screenshot("templates")
+    dialog.get_by_role("heading", name="vrt_restore_video", exact=True).click()
+    page.wait_for_function("() => app.graph._nodes.some(node => node.type === 'VRTCompareVideo')")
+    assert not front_end.unknown_nodes()
+
+
+def test_help_opens_for_every_node(front_end: FrontEnd) -> None:
+    ids = [path.stem for path in sorted((REPO / "vrt_nodes/web/docs").glob("*.md"))]
+    assert len(ids) == 7
+    for name in ids:
+        title = (REPO / f"vrt_nodes/web/docs/{name}.md").read_text().splitlines()[0].removeprefix("# ")
+        front_end.open_help(name, title)
+    front_end.screenshot("help")
+    front_end.page.keyboard.press("Escape")
+
+
+def test_cancel_in_the_middle_says_so(front_end: FrontEnd, server: Server) -> None:
+    write_video(server.base / "input/longer.mp4", 150)
+    front_end.load_prompt(restore_video("longer.mp4"))
+    folder = server.base / "temp/vrt"
+    before = {*folder.glob("*")}
+    with pytest.raises(PromptError, match="interrupted"):
+        front_end.run(interrupt_after=2)
+    assert {*folder.glob("*")} == before
+
+
+def test_missing_weights_are_explained(front_end: FrontEnd) -> None:
+    front_end.load_prompt(restore_images(model="001_VRT_videosr_bi_REDS_6frames"))
+    with pytest.raises(PromptError, match="curl"):
+        front_end.run()
+    text = front_end.page.get_by_text("CC-BY-NC-4.0")  # newer front ends put it into a panel, behind an "i"
+    more = front_end.page.get_by_role("button", name="View details")
+    text.or_(more).first.wait_for()
+    if more.is_visible():
+        more.click()
+        front_end.page.get_by_text("Load VRT Model - model_name").wait_for()
+    front_end.page.wait_for_timeout(500)
+    front_end.screenshot("missing-weights")

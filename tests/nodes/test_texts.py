@@ -1,0 +1,62 @@
+"""Help pages, translations and workflows name what the nodes have, and nothing else; no ComfyUI needed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.nodes.fake import FakeComfyUI
+from vrt_core import MODELS
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+LOCALES = sorted((ROOT / "locales").glob("*/nodeDefs.json"))
+
+
+@pytest.fixture
+def schemas(comfy: FakeComfyUI) -> dict[str, Any]:
+    from vrt_nodes import comfy_entrypoint
+
+    nodes = asyncio.run(asyncio.run(comfy_entrypoint()).get_node_list())
+    return {schema.node_id: schema for schema in (node.define_schema() for node in nodes)}
+
+
+def test_every_node_has_a_help_page_that_names_its_inputs(schemas: dict[str, Any]) -> None:
+    pages = {path.stem: path.read_text() for path in (ROOT / "vrt_nodes/web/docs").glob("*.md")}
+    assert pages.keys() == schemas.keys()
+    for name, schema in schemas.items():
+        assert pages[name].startswith(f"# {schema.display_name}\n")
+        assert [made.id for made in schema.inputs if f"**{made.id}**" not in pages[name]] == []
+
+
+@pytest.mark.parametrize("path", LOCALES, ids=lambda path: path.parent.name)
+def test_translations_fit_the_nodes(schemas: dict[str, Any], path: Path) -> None:
+    assert path.parent.name != "en", "it would override the texts in the code, and drift from them"
+    texts = json.loads(path.read_text())
+    assert texts.keys() == schemas.keys()
+    for name, schema in schemas.items():
+        assert list(texts[name]["inputs"]) == [made.id for made in schema.inputs]
+        assert len(texts[name].get("outputs", {})) == len(schema.outputs)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflows_fit_the_nodes(schemas: dict[str, Any], path: Path) -> None:
+    assert path.name.startswith("vrt_"), "names are shared by all packs"
+    assert Image.open(path.with_suffix(".jpg")).size == (400, 300)
+    nodes = json.loads(path.read_text())["nodes"]
+    assert [node for node in nodes if node["type"] == "MarkdownNote"], "says what input is needed"
+    for node in nodes:
+        if schema := schemas.get(node["type"]):
+            named = [made["name"] for made in node["inputs"] if made["name"] in {i.id for i in schema.inputs}]
+            assert {*named} == {made.id for made in schema.inputs if not getattr(made, "optional", False)}
+        if node["type"] == "VRTLoadModel":
+            assert MODELS[node["widgets_values"][0]].shipped, "runs without a download"
+
+
+def test_workflows_have_ids_of_their_own() -> None:
+    assert len({json.loads(path.read_text())["id"] for path in WORKFLOWS}) == len(WORKFLOWS) == 5
