@@ -1,0 +1,47 @@
+"""The models that ship restore an excerpt of the demo clip as well as when they were measured, in any precision."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vrt_core import load_restorer
+from vrt_train.baselines import to_images
+from vrt_train.clips import read_frames
+from vrt_train.degrade import enlarge, round_to_8bit, shrink
+from vrt_train.metrics import psnr
+from vrt_train.photos import Exposure, MovingPhotos
+
+CLIP = Path(__file__).parents[2] / "demo" / "bird.mp4"
+MARGIN_DB = 0.3
+MEASURED_PSNR = {"sr-small": 28.49, "interpolate-small": 37.44}
+
+
+def enlarging():
+    """Frames made smaller: (input, plain answer, target, frames of the output that count)."""
+    large = read_frames(CLIP, 0, 6)[:, :, 40:136, 60:188]
+    small = round_to_8bit(shrink(large, 4))
+    return small, enlarge(small, 4), large, slice(None)
+
+
+def filling_in():
+    """Every second moment of a pan over a frame."""
+    photo = to_images(read_frames(CLIP, 0, 1))[0]
+    exposure = Exposure(speed_px=(2.0, 3.0))
+    frames, _, _ = MovingPhotos([photo]).draw(np.random.default_rng(3), 9, 96, layers=1, exposure=exposure)
+    frames = round_to_8bit(frames)
+    kept = frames[::2]
+    return kept, (kept[:-1] + kept[1:]) / 2, frames[1::2], slice(1, -1, 2)
+
+
+PROBLEMS = {"sr-small": enlarging, "interpolate-small": filling_in}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("model", PROBLEMS)
+def test_model_reaches_its_score_and_beats_the_plain_answer(model, precision):
+    seen, plain, target, made = PROBLEMS[model]()
+    restored = load_restorer(model, device="cpu", precision=precision).restore(seen)[made]
+    assert restored.shape == target.shape
+    assert psnr(restored, target) > MEASURED_PSNR[model] - MARGIN_DB
+    assert psnr(restored, target) > psnr(plain, target)

@@ -1,0 +1,43 @@
+"""Start a network from the weights of another: whatever fits is taken over."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from vrt_core import VRT, card_for_file, find_model, load_network
+
+
+@torch.no_grad()
+def warm_start(network: VRT, model: str) -> list[str]:
+    """Copy the parameters of a model whose names and shapes fit, in place.
+
+    The channels that both first convolutions read are copied: the frame itself comes first in each. If something did
+    not fit, the last convolution is set to zero, so that the network begins with what it would do without learning.
+
+    Args:
+        network: To start.
+        model: Name of a model that is on this machine (one that ships, or one that was downloaded), or a weights file.
+
+    Returns:
+        Names of the parameters that were not found.
+    """
+    path = Path(model)
+    source: nn.Module = load_network(card_for_file(path), path) if path.is_file() else load_network(find_model(model))
+    found = dict(source.named_parameters())
+    missing = []
+    for name, parameter in network.named_parameters():
+        other = found.get(name)
+        if other is not None and name == "conv_first.weight" and other.shape[1] != parameter.shape[1]:
+            common = min(other.shape[1], parameter.shape[1])
+            parameter.zero_()
+            parameter[:, :common] = other[:, :common]
+            missing.append(name)
+        elif other is None or other.shape != parameter.shape:
+            missing.append(name)
+        else:
+            parameter.copy_(other)
+    if missing:
+        for parameter in network.conv_last.parameters():
+            parameter.zero_()
+    return missing
