@@ -14,7 +14,7 @@ from .errors import NumericsError
 from .memory import estimate_flow_memory, estimate_memory, is_out_of_memory, usable_bytes
 from .network import VRT
 from .progress import Check, Meter
-from .tiles import Span, TileSize, Tiling, check_tile, lay_tiles, smaller_tiles
+from .tiles import Span, TileSize, Tiling, check_tile, fitting_tile, lay_tiles, smaller_tiles
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +62,11 @@ class Engine:
         network.to_precision(dtype).to(device)
         self._forward = torch.compile(network) if compile else network
         self._compiled = compile
+
+    @property
+    def takes_any_length(self) -> bool:
+        """Whether pieces of other lengths cost no more than their frames; compiled networks are made for one."""
+        return not self._compiled
 
     def tiling(self, size: TileSize) -> Tiling:
         """Return how padded frames of (H, W) are cut: the same for every call, until memory runs out."""
@@ -193,17 +198,20 @@ class Engine:
         return estimate_memory(self.network.config, num_frames, *tile, self.dtype, device=self.device)
 
     def _choose_tile(self, size: TileSize) -> TileSize:
-        """Return the largest tile whose estimate fits the memory there is."""
+        """Return the tile that computes least, of those whose estimate fits the memory there is."""
         budget = usable_bytes(self.device) if self._memory_bytes is None else self._memory_bytes
-        tiles = [size, *smaller_tiles(size, self.network.min_size_px)]
-        needs = [self._estimate_pass(self._window_frames, tile) for tile in tiles]
-        fits = next((i for i, need in enumerate(needs) if need <= budget), len(tiles) - 1)
-        level = logging.INFO if needs[fits] <= budget else logging.WARNING
+
+        def need(tile: TileSize) -> int:
+            return self._estimate_pass(self._window_frames, tile)
+
+        multiple, least = self.network.size_multiple_px, self.network.min_size_px
+        tile = fitting_tile(size, least, self._overlap_px, multiple, lambda tile: need(tile) <= budget)
         _log.log(
-            level, "model %s: frames of %dx%d px in tiles of %dx%d px, about %d MiB of %d MiB",
-            self.name, *size, *tiles[fits], needs[fits] >> 20, budget >> 20,
+            logging.INFO if need(tile) <= budget else logging.WARNING,
+            "model %s: frames of %dx%d px in tiles of %dx%d px, about %d MiB of %d MiB",
+            self.name, *size, *tile, need(tile) >> 20, budget >> 20,
         )  # fmt: skip
-        return tiles[fits]
+        return tile
 
     def _shrink(self, size: TileSize) -> bool:
         """Go on with smaller tiles; return False if there are none."""

@@ -37,12 +37,16 @@ class Link(Restorer):
         self.scale = network.config.upscale
         self.needs_sigma = network.config.nonblind_denoising
         self.device, self.dtype = engine.device, engine.dtype
-        self.links = (self,)
         if self.scale != card.scale:
             raise InputError(f"model {card.name} has scale {card.scale}, but its network enlarges x{self.scale}")
         if self.needs_sigma != (card.task == "denoise"):
             takes = "takes a noise level" if self.needs_sigma else "takes no noise level"
             raise InputError(f"model {card.name} is for the task {card.task!r}, but its network {takes}")
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The network itself. No attribute: a cycle would keep the weights on the device until Python looks for one."""
+        return (self,)
 
     def plan(self, num_frames: int, height: int, width: int, *, cuts: Iterable[int] = ()) -> Plan:
         """Return the windows of a clip; see ``Restorer.plan``."""
@@ -161,8 +165,9 @@ class Restoration(Link):
         self.window_frames, self.overlap_frames = window_frames, overlap_frames
 
     def make_plan(self, num_frames: int, cuts: Sequence[int], hold: int = 1) -> LinkPlan:
-        """Return the windows of a clip."""
-        return FadedPlan(num_frames, self.window_frames, self.overlap_frames, cuts)
+        """Return the windows of a clip; the last may be short, but not below what attention compares."""
+        least = self.network.config.window_size[0] if self._engine.takes_any_length else None
+        return FadedPlan(num_frames, self.window_frames, self.overlap_frames, cuts, least=least)
 
     def run_window(
         self,

@@ -7,8 +7,8 @@ their results are cross-faded. Ten frames, window 6, overlap 2::
     window 0    1 1 1 1 w w              w = 2/3, 1/3 (and 1/3, 2/3 in window 1)
     window 1            w w 1 1 1 1
 
-The last window reads further back instead of ending early, so it has as many frames as the others; what it decides
-stays the same. A scene cut (the first frame of a scene) splits a window, and each piece runs alone. A cut in a
+The last window reads further back instead of ending early, to as many frames as the others have or to ``least``; what
+it decides stays the same. A scene cut (the first frame of a scene) splits a window, and each piece runs alone. A cut in a
 cross-fade replaces it: frames before the last such cut belong to the earlier window, the others to the later one.
 
 Everything is arithmetic on the frame number: a plan of a hundred million frames costs as much as one of ten.
@@ -100,7 +100,9 @@ class LinkPlan(Plan):
 class FadedPlan(LinkPlan):
     """Overlapping windows, cross-faded: for networks that restore every frame that they see."""
 
-    def __init__(self, num_frames: int, window: int, overlap: int, cuts: Sequence[int] = ()) -> None:
+    def __init__(
+        self, num_frames: int, window: int, overlap: int, cuts: Sequence[int] = (), *, least: int | None = None
+    ) -> None:
         """Lay windows over a clip.
 
         Args:
@@ -108,10 +110,13 @@ class FadedPlan(LinkPlan):
             window: Frames in a window, at least 1.
             overlap: Frames that two windows share, at most half of ``window``.
             cuts: First frames of scenes, rising; those outside the clip change nothing.
+            least: Frames that the last window reads at least, if there are as many; None for ``window``, so that all
+                windows have one length.
         """
         check_window(window, overlap)
         self.num_frames = self.num_frames_out = num_frames
         self.window, self.overlap, self.stride = window, overlap, window - overlap
+        self.least = window if least is None else min(least, window)
         self.cuts = cuts
         self._count = max(-(-(num_frames - overlap) // self.stride), 1)
 
@@ -141,12 +146,12 @@ class FadedPlan(LinkPlan):
         return self.num_frames > k * self.stride + self.window
 
     def needed_from(self, k: int) -> int:
-        """Return where window k starts; the last window may reach back to ``window`` frames before the end."""
-        return max(min(k * self.stride, self.num_frames - self.window), 0)
+        """Return where window k starts; the last window may reach back to ``least`` frames before the end."""
+        return max(min(k * self.stride, self.num_frames - self.least), 0)
 
     def _window(self, k: int) -> Window:
         start = self.needed_from(k)
-        stop = min(start + self.window, self.num_frames)
+        stop = min(k * self.stride + self.window, self.num_frames)
         weights = ((n, self._weight(k, n)) for n in range(k * self.stride, min(k * self.stride + self.window, stop)))
         shares = tuple((n, weight) for n, weight in weights if weight > 0)
         cuts = tuple(self.cuts[bisect_right(self.cuts, start) : bisect_left(self.cuts, stop)])

@@ -6,6 +6,7 @@ Tiles begin at multiples of 8 px and their sizes are such multiples, so crops of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -67,8 +68,8 @@ class Tiling:
 
     def __len__(self) -> int:
         """Return the number of tiles."""
-        rows, columns = (self._spans(axis, 1) for axis in (0, 1))
-        return len(rows) * len(columns)
+        rows, columns = (len(FadedPlan(*axis)) for axis in zip(self.size, self.tile, self.overlap, strict=True))
+        return rows * columns
 
     def tiles(self, scale: int) -> list[tuple[Span, Span]]:
         """Return (rows, columns) of each tile, line by line."""
@@ -81,13 +82,47 @@ class Tiling:
 def lay_tiles(size: TileSize, tile: TileSize, overlap_px: int | None, multiple_px: int) -> Tiling:
     """Cut frames of (H, W) into tiles of at most ``tile`` (0: the whole axis) that overlap as asked, or as suits."""
     tile = min(tile[0] or size[0], size[0]), min(tile[1] or size[1], size[1])
+    rows, columns = (_overlap(side, overlap_px, multiple_px) for side in tile)
+    return Tiling(size, tile, (rows, columns))
 
-    def overlap(length: int) -> int:
-        most = length // 2 if overlap_px is not None else length // 4
-        wanted = _DEFAULT_OVERLAP_PX if overlap_px is None else overlap_px
-        return min(wanted, most) // multiple_px * multiple_px
 
-    return Tiling(size, tile, (overlap(tile[0]), overlap(tile[1])))
+def _overlap(side: int, overlap_px: int | None, multiple_px: int) -> int:
+    """Return what tiles of this length share: as asked, or a quarter and at most 32 px."""
+    most = side // 2 if overlap_px is not None else side // 4
+    wanted = _DEFAULT_OVERLAP_PX if overlap_px is None else overlap_px
+    return min(wanted, most) // multiple_px * multiple_px
+
+
+def fitting_tile(
+    size: TileSize, least_px: int, overlap_px: int | None, multiple_px: int, fits: Callable[[TileSize], bool]
+) -> TileSize:
+    """Return the tile that covers frames of (H, W) with the fewest pixels computed twice, of those that ``fits``.
+
+    Tiles are what an even split of an axis into 1, 2, ... parts gives, so that none reaches further back than it must.
+    Those too short for a full overlap come last; of equal ones the larger wins; if none fits, the smallest that the
+    network takes is returned.
+    """
+
+    def sides(length: int) -> list[int]:
+        found = {}
+        for count in range(1, length // multiple_px + 1):
+            side = length
+            for _ in range(2):  # the overlap follows from the side, and the side from the overlap
+                shared = (count - 1) * _overlap(side, overlap_px, multiple_px)
+                side = -(-(length + shared) // (count * multiple_px)) * multiple_px
+            if min(side, length) < least_px:
+                break
+            found[min(side, length)] = None
+        return list(found) or [min(least_px, length)]
+
+    def cost(tile: TileSize) -> tuple[bool, int, int]:
+        short = any(side < min(4 * _DEFAULT_OVERLAP_PX, length) for side, length in zip(tile, size, strict=True))
+        area = tile[0] * tile[1]
+        return short, len(lay_tiles(size, tile, overlap_px, multiple_px)) * area, -area
+
+    rising = sorted(product(sides(size[0]), sides(size[1])), key=cost)
+    least = min(least_px, size[0]), min(least_px, size[1])
+    return next((tile for tile in rising if fits(tile)), least)
 
 
 def smaller_tiles(tile: TileSize, least_px: int) -> list[TileSize]:

@@ -87,17 +87,24 @@ def test_flows_that_do_not_fit_together_are_found_one_by_one() -> None:
     assert torch.equal(link.restore(clip), expected)
 
 
-@pytest.mark.parametrize(("free", "tile"), [(1, 64), (10**12, 512), (None, None)])
-def test_tile_follows_from_the_budget(free: int | None, tile: int | None, caplog: pytest.LogCaptureFixture) -> None:
-    link = fake_link(least_px=64)
-    if free is None:  # just enough for tiles of 256
-        config = link.network.config
-        free, tile = estimate_memory(config, 4, 256, 256), 256
-    link = fake_link(least_px=64, memory_bytes=free)
+@pytest.mark.parametrize(
+    ("room", "tile"),
+    [
+        ((8, 8), (64, 64)),  # too little for any
+        ((1000, 1000), (504, 512)),
+        ((264, 280), (272, 192)),  # six of these compute less than nine of 264x264
+        ((504, 288), (504, 272)),  # an even half and the overlap, and no more
+    ],
+)
+def test_tile_follows_from_the_budget(
+    room: tuple[int, int], tile: tuple[int, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    config = fake_link(least_px=64).network.config
+    link = fake_link(least_px=64, memory_bytes=estimate_memory(config, 4, *room))
     with caplog.at_level(logging.INFO, logger="vrt_core"):
-        assert link.tile_for(500, 510) == ((504, 512) if tile == 512 else (tile, tile))
-    assert f"tiles of {link.tile_for(500, 510)[0]}x" in caplog.text
-    assert link.estimate_bytes(100, 500, 510) >= estimate_memory(link.network.config, 4, min(tile, 504), tile)  # type: ignore[arg-type]
+        assert link.tile_for(500, 510) == tile
+    assert f"tiles of {tile[0]}x{tile[1]} px" in caplog.text
+    assert link.estimate_bytes(100, 500, 510) >= estimate_memory(config, 4, *tile)
 
 
 def test_tile_that_is_asked_for_is_taken() -> None:

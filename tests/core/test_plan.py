@@ -16,7 +16,8 @@ cut_lists = st.lists(st.integers(1, 70), max_size=8).map(clean_cuts)
 @st.composite
 def faded_plans(draw: st.DrawFn) -> FadedPlan:
     window = draw(st.integers(1, 14))
-    return FadedPlan(draw(lengths), window, draw(st.integers(0, window // 2)), draw(cut_lists))
+    overlap, least = draw(st.integers(0, window // 2)), draw(st.none() | st.integers(1, 14))
+    return FadedPlan(draw(lengths), window, overlap, draw(cut_lists), least=least)
 
 
 @st.composite
@@ -43,6 +44,14 @@ def test_last_window_reads_back() -> None:
     plan = FadedPlan(11, 6, 2)
     assert [(w.start, w.stop) for w in plan] == [(0, 6), (4, 10), (5, 11)]
     assert dict(plan[2].shares) == pytest.approx({8: 1 / 3, 9: 2 / 3, 10: 1})
+
+
+def test_last_window_may_be_short() -> None:
+    plan = FadedPlan(11, 6, 2, least=4)
+    assert [(w.start, w.stop) for w in plan] == [(0, 6), (4, 10), (7, 11)]
+    assert plan[2].shares == FadedPlan(11, 6, 2)[2].shares
+    assert [(w.start, w.stop) for w in FadedPlan(13, 6, 2, least=4)] == [(0, 6), (4, 10), (8, 13)]
+    assert [(w.start, w.stop) for w in FadedPlan(3, 6, 2, least=4)] == [(0, 3)]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +117,11 @@ def test_windows_read_inside_the_clip_and_keep_to_scenes(plan: FadedPlan | Midpo
 @settings(deadline=None)
 @given(faded_plans())
 def test_windows_have_full_length(plan: FadedPlan) -> None:
-    assert {w.stop - w.start for w in plan} == {min(plan.window, plan.num_frames)}
+    *others, last = (w.stop - w.start for w in plan)
+    assert set(others) <= {plan.window}
+    assert min(plan.least, plan.num_frames) <= last <= plan.window
+    if plan.least == plan.window:
+        assert last == min(plan.window, plan.num_frames)
 
 
 @settings(deadline=None)
@@ -151,7 +164,7 @@ def test_settled_windows_stay_when_more_frames_come(plan: FadedPlan | MidpointPl
     count = data.draw(st.integers(0, plan.num_frames), label="frames so far")
     cuts = [c for c in plan.cuts if c < count]
     if isinstance(plan, FadedPlan):
-        early: FadedPlan | MidpointPlan = FadedPlan(count, plan.window, plan.overlap, cuts)
+        early: FadedPlan | MidpointPlan = FadedPlan(count, plan.window, plan.overlap, cuts, least=plan.least)
     else:
         early = MidpointPlan(count, cuts, plan.hold)
     starts = [window.start for window in plan]
@@ -167,7 +180,7 @@ def test_settled_windows_stay_when_more_frames_come(plan: FadedPlan | MidpointPl
 def test_window_depends_on_cuts_near_it_only(plan: FadedPlan) -> None:
     for k, window in enumerate(plan):
         near = [c for c in plan.cuts if window.start <= c <= window.stop]
-        assert FadedPlan(plan.num_frames, plan.window, plan.overlap, near)[k] == window
+        assert FadedPlan(plan.num_frames, plan.window, plan.overlap, near, least=plan.least)[k] == window
 
 
 @pytest.mark.parametrize("make", [lambda n: FadedPlan(n, 12, 2, (5, 10**8)), lambda n: MidpointPlan(n, (5, 10**8))])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrt_core import InputError
-from vrt_core.tiles import axis_spans, check_tile, lay_tiles, smaller_tiles
+from vrt_core.tiles import axis_spans, check_tile, fitting_tile, lay_tiles, smaller_tiles
 
 sides = st.integers(1, 40).map(lambda n: 8 * n)
 
@@ -42,6 +42,36 @@ def test_tiles_are_not_larger_than_frames() -> None:
     assert len(tiling) == len(tiling.tiles(2)) == 2
     assert lay_tiles((64, 200), (0, 0), None, 8).tile == (64, 200)
     assert lay_tiles((64, 200), (64, 64), 24, 8).overlap == (24, 24)
+
+
+@settings(deadline=None, max_examples=50)
+@given(size=st.tuples(sides, sides), room_px=st.integers(1, 300 * 300), overlap=st.none() | st.integers(0, 4))
+def test_chosen_tiles_fit_and_compute_least(size: tuple[int, int], room_px: int, overlap: int | None) -> None:
+    overlap = None if overlap is None else 8 * overlap
+
+    def work(tile: tuple[int, int]) -> int:
+        return len(lay_tiles(size, tile, overlap, 8)) * tile[0] * tile[1]
+
+    def fits(tile: tuple[int, int]) -> bool:
+        return tile[0] * tile[1] <= room_px
+
+    tile = fitting_tile(size, 64, overlap, 8, fits)
+    least = min(64, size[0]), min(64, size[1])
+    assert all(least[axis] <= tile[axis] <= size[axis] and tile[axis] % 8 == 0 for axis in (0, 1))
+    squares = [t for px in range(128, 320, 8) if fits(t := (min(size[0], px), min(size[1], px)))]
+    assert fits(tile) or not (fits(least) or squares)
+    assert all(work(tile) <= work(square) for square in squares)
+
+
+def test_frames_are_split_evenly() -> None:
+    tile = fitting_tile((1080, 1920), 64, None, 8, lambda tile: tile[0] * tile[1] <= 700 * 700)
+    assert tile == (560, 664)  # 1.08 of the frame in all; of a ladder of squares, 512x512 would fit: 1.52
+    assert len(lay_tiles((1080, 1920), tile, None, 8)) == 2 * 3
+
+
+def test_tiles_too_short_for_a_full_overlap_come_last() -> None:
+    assert fitting_tile((256, 512), 64, None, 8, lambda tile: tile[0] * tile[1] <= 256 * 130) == (256, 128)
+    assert fitting_tile((256, 512), 64, None, 8, lambda tile: tile[0] * tile[1] <= 100 * 128) == (144, 88)
 
 
 def test_ladder_goes_down_to_what_the_network_takes() -> None:
