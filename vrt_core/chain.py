@@ -72,12 +72,16 @@ class Chain(Restorer):
             card: Of the chain, if it has a name of its own.
         """
         self.head, self.tail = head, tail
-        self.links = (*head.links, tail)
         self.scale = head.scale * tail.scale
         self.frame_factor = head.frame_factor * tail.frame_factor
         self.needs_sigma = head.needs_sigma or tail.needs_sigma
         self.device, self.dtype = tail.device, tail.dtype
         self.card = card or _join_cards(head.card, tail.card, self.scale)
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The networks, in order."""
+        return (*self.head.links, self.tail)
 
     def plan(self, num_frames: int, height: int, width: int, *, cuts: Iterable[int] = ()) -> ChainPlan:
         """Return the windows of a clip; see ``Restorer.plan``."""

@@ -50,8 +50,11 @@ class Restorer(ABC):
     """Where the network is."""
     dtype: torch.dtype
     """What it computes in."""
-    links: tuple[Link, ...]
-    """The networks, in order."""
+
+    @property
+    @abstractmethod
+    def links(self) -> tuple[Link, ...]:
+        """The networks, in order."""
 
     @property
     def name(self) -> str:

@@ -1,6 +1,7 @@
 """The nodes that work on batches of images: the frames of the core, what is refused and why, memory, progress."""
 
 import gc
+import weakref
 from contextlib import suppress
 from typing import Any
 
@@ -229,6 +230,21 @@ def test_nothing_of_a_run_is_kept(comfy: FakeComfyUI) -> None:
         gc.collect()
     weights = sum(t.nbytes for t in model.parts[0][1].model.parameters())  # counted, since they are looked at
     assert live.now < weights + 1024
+
+
+def test_networks_go_with_the_last_model_that_holds_them(comfy: FakeComfyUI) -> None:
+    """Without waiting for the garbage collector: till then they fill the device, and ComfyUI warns of a leak."""
+    models = [comfy.load("sr"), comfy.load("interpolate")]
+    networks = [weakref.ref(model.parts[0][1].model) for model in models]
+    gc.collect()
+    gc.disable()
+    try:
+        SpaceTimeSR.execute(models[0], batch(3), models[1], factor="2", **WINDOW)
+        comfy.state.loads.clear()
+        models.clear()
+        assert [network() for network in networks] == [None, None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.gpu
