@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -69,8 +70,20 @@ class Run:
     """Ids of the nodes that did not run again."""
 
 
+_NODE_FAILED = re.compile(r"!!! Exception during processing !!!.*?(?:Prompt executed in|\Z)", re.DOTALL)
+_COMPLAINT = re.compile(r"Traceback|IMPORT FAILED|memory leak")
+
+
+def complaints_in(log: str) -> list[str]:
+    """Return the lines of a log that tell of faults, but for errors that nodes have raised: users are shown these."""
+    return [line for line in _NODE_FAILED.sub("", log).splitlines() if _COMPLAINT.search(line)]
+
+
 class Server:
     """A running ComfyUI: what a client asks of it."""
+
+    start_log = ""
+    """What the log said when the server was up, and nobody had asked it for anything."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, base: Path, log: Path) -> None:
         self.process, self.url, self.base, self._log = process, f"http://127.0.0.1:{port}", base, log
@@ -165,6 +178,7 @@ def serving(comfyui: Path, base: Path, *, pack: Path | None = None) -> Iterator[
         f"sqlite:///{base}/user/comfyui.db",
     ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    environment["OMP_NUM_THREADS"] = "1"  # as the tests have, for the same bits; and waiting threads spin
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=comfyui, stdout=out, stderr=subprocess.STDOUT, env=environment)
     server = Server(process, port, base, log)
@@ -178,6 +192,7 @@ def serving(comfyui: Path, base: Path, *, pack: Path | None = None) -> Iterator[
                 break
             except OSError:
                 time.sleep(0.2)
+        server.start_log = server.log
         yield server
     finally:
         process.terminate()

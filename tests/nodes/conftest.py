@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nodes.comfy_server import REPO, Server, find_comfyui, serving
+from tests.nodes.comfy_server import REPO, Server, complaints_in, find_comfyui, serving
 from tests.nodes.fake import comfy, tiny_files  # noqa: F401 (fixtures)
 from tests.nodes.media import make_inputs
 from tests.nodes.tiny_models import make_models
@@ -31,3 +31,15 @@ def server(comfyui: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     make_models(base / "models/vrt")
     with serving(comfyui, base, pack=REPO) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _no_complaints(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a test asks of the server, its log then tells of no fault that the user was not shown."""
+    if "server" not in request.fixturenames:
+        yield
+        return
+    running: Server = request.getfixturevalue("server")
+    before = len(running.log)
+    yield
+    assert complaints_in(running.log[before:]) == []
