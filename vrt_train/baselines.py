@@ -112,3 +112,14 @@ def wiener(frame: Tensor, kernel: Tensor, noise_ratio: float) -> Tensor:
     transfer = torch.fft.rfft2(whole.roll((-reach, -reach), (0, 1)))
     filtered = torch.fft.rfft2(doubled) * transfer.conj() / (transfer.abs() ** 2 + noise_ratio)
     return torch.fft.irfft2(filtered, s=doubled.shape[-2:])[:, :H, :W]
+
+
+def bm3d(frame: Tensor, sigma_255: float) -> Tensor:
+    """Denoise one frame (3, H, W) by BM3D, colour version; needs ``pip install bm3d``, whose licence is non-commercial.
+
+    From: Dabov et al., "Image denoising by sparse 3-D transform-domain collaborative filtering" (TIP 2007).
+    """
+    from bm3d import bm3d_rgb  # pyright: ignore[reportMissingImports]
+
+    image = frame.movedim(0, -1).double().numpy()
+    return torch.from_numpy(bm3d_rgb(image, max(sigma_255, 0.1) / 255)).float().movedim(-1, 0)

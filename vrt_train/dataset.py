@@ -39,6 +39,19 @@ class DataConfig:
     """Share of clips from the film; the others are moving photos."""
     sigma_255: tuple[float, float] = (0.0, 50.0)
     """Denoising: least and most noise, in 8-bit steps."""
+    camera_share: float = 0.0
+    """Denoising: share of clips with the noise of a camera (``shot``, ``read``) in place of Gaussian noise. Of these,
+    as of compressed ones, the network is told what ``estimate_sigma`` makes of them."""
+    shot: tuple[float, float] = (1e-3, 2e-2)
+    """Least and most variance of a camera's noise per unit of light."""
+    read: tuple[float, float] = (1e-3, 1e-2)
+    """Least and most standard deviation of a camera's noise in the dark."""
+    compressed_share: float = 0.0
+    """Share of inputs that go through a codec, as in a file; not for interpolation."""
+    codecs: tuple[str, ...] = ("libx264", "libvpx-vp9")
+    """Which; one of them by chance."""
+    crf: tuple[int, int] = (16, 30)
+    """Least and most compression."""
     scale: int = 4
     """SR: size of the target / size of the input."""
     reduction: str = "bicubic"

@@ -6,6 +6,7 @@ of the frames, as everything that is restored is clipped and rounded first.
 
 import logging
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +15,13 @@ import torch
 import typer
 from torch import Tensor
 
-from vrt_core import Restorer, load_restorer
+from vrt_core import Restorer, estimate_sigma, load_restorer
 
 from . import baselines
 from .clips import CLIPS, NUM_FRAMES, fetch_clips, read_clip, read_frames, read_sr_clip
 from .degrade import add_noise, enlarge, round_to_8bit, shrink
 from .flicker import flicker_255
+from .footage import add_camera_noise, compress
 from .metrics import psnr, ssim
 from .photos import Exposure, MovingPhotos
 
@@ -33,10 +35,13 @@ BLURRED_DB = 35.0  # a draw that is hardly blurred is drawn again
 BLUR = Exposure(subframes=9, shutter=0.8, speed_px=(3.0, 10.0))
 BLUR_SIZE_PX, NUM_BLURRED = 128, 3
 NOISE_RATIOS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # of the Wiener filter: its best one per clip is scored
+BM3D_FRAME = 3  # it takes seconds for a frame: one of each clip is scored
+CAMERAS = {"low light": (1.5e-2, 6e-3), "dim": (5e-3, 3e-3), "day": (1.5e-3, 1e-3)}  # shot and read noise
+FILES = {"no codec": None, "crf 20": ("libx264", 20), "crf 26": ("libx264", 26)}
 UNSHARP = tuple((radius, amount) for radius in (1.0, 2.0, 3.0) for amount in (0.5, 1.0, 2.0))  # likewise
 
 
-def score_denoise(restorer: Restorer, folder: Path, sigma_255: float = 30.0) -> Rows:
+def score_denoise(restorer: Restorer, folder: Path, sigma_255: float = 30.0, with_bm3d: bool = False) -> Rows:
     """Gaussian noise of a known sigma (8-bit steps), neither clipped nor rounded."""
     rows: Rows = {}
     for i, (name, clip) in enumerate(CLIPS.items()):
@@ -44,7 +49,30 @@ def score_denoise(restorer: Restorer, folder: Path, sigma_255: float = 30.0) -> 
         noisy = add_noise(clean, sigma_255, torch.Generator().manual_seed(100 + i))[:, :3]
         restored = restorer.restore(noisy, sigma_255=sigma_255)
         rows[name] = {"noisy": psnr(noisy, clean)} | _both("restored", restored, clean)
+        if with_bm3d:
+            rows[name] |= _bm3d(noisy, clean, sigma_255)
     return rows
+
+
+def score_footage(restorer: Restorer, folder: Path, camera: str, file: str, with_bm3d: bool = False) -> Rows:
+    """A key of ``CAMERAS`` and one of ``FILES``: noise of a sensor, 8 bits, and a codec; sigma is estimated."""
+    rows: Rows = {}
+    for i, (name, clip) in enumerate(CLIPS.items()):
+        clean = read_clip(folder, clip)
+        seen = round_to_8bit(add_camera_noise(clean, *CAMERAS[camera], torch.Generator().manual_seed(100 + i)))
+        if codec := FILES[file]:
+            seen = compress(seen, *codec)
+        sigma_255 = estimate_sigma(seen)
+        restored = restorer.restore(seen, sigma_255=sigma_255)
+        rows[name] = {"sigma": sigma_255, "seen": psnr(seen, clean)} | _both("restored", restored, clean)
+        if with_bm3d:
+            rows[name] |= _bm3d(seen, clean, sigma_255)
+    return rows
+
+
+def _bm3d(noisy: Tensor, clean: Tensor, sigma_255: float) -> dict[str, float]:
+    frame = slice(BM3D_FRAME, BM3D_FRAME + 1)
+    return {"bm3d": psnr(baselines.bm3d(noisy[BM3D_FRAME], sigma_255)[None], clean[frame])}
 
 
 def score_sr(restorer: Restorer, folder: Path) -> Rows:
@@ -78,7 +106,7 @@ def score_interpolate(restorer: Restorer, folder: Path) -> Rows:
     return rows
 
 
-def score_flicker(restorer: Restorer, folder: Path, sigma_255: float = 30.0) -> Rows:
+def score_flicker(restorer: Restorer, folder: Path, sigma_255: float = 30.0, with_bm3d: bool = False) -> Rows:
     """Change along the true motion (8-bit steps) of noisy frames of each video that a generator moves."""
     rows: Rows = {}
     for i, (name, clip) in enumerate(CLIPS.items()):
@@ -88,9 +116,11 @@ def score_flicker(restorer: Restorer, folder: Path, sigma_255: float = 30.0) -> 
             rng = np.random.default_rng([200, i, draw])
             clean, to_next, _ = photos.draw(rng, 2 * NUM_FRAMES, BLUR_SIZE_PX, layers=1)
             noisy = add_noise(clean, sigma_255, torch.Generator().manual_seed(100 + i))[:, :3]
-            restored = restorer.restore(noisy, sigma_255=sigma_255)
-            found.append([flicker_255(x, to_next) for x in (clean, noisy.clamp(0, 1), restored)])
-        rows[name] = dict(zip(("clean", "noisy", "restored"), np.mean(found, axis=0).tolist(), strict=True))
+            shown = {"clean": clean, "noisy": noisy, "restored": restorer.restore(noisy, sigma_255=sigma_255)}
+            if with_bm3d:
+                shown["bm3d"] = torch.stack([baselines.bm3d(frame, sigma_255) for frame in noisy])
+            found.append({method: flicker_255(clip.clamp(0, 1), to_next) for method, clip in shown.items()})
+        rows[name] = _means(found)
     return rows
 
 
@@ -128,7 +158,7 @@ def score_deblur(restorer: Restorer, folder: Path) -> Rows:
             row = {"blurred": psnr(blurred, sharp), "unsharp": best_unsharp(blurred, sharp)}
             row |= {"wiener": best_wiener(blurred, sharp, path)} | _both("restored", restored, sharp)
             found.append(row)
-        rows[name] = {method: float(np.mean([row[method] for row in found])) for method in found[0]}
+        rows[name] = _means(found)
     return rows
 
 
@@ -152,8 +182,11 @@ def _both(name: str, output: Tensor, target: Tensor) -> dict[str, float]:
 
 def with_mean(rows: Rows) -> Rows:
     """Add the mean over the clips."""
-    methods = next(iter(rows.values()))
-    return rows | {"mean": {method: float(np.mean([row[method] for row in rows.values()])) for method in methods}}
+    return rows | {"mean": _means(list(rows.values()))}
+
+
+def _means(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {method: float(np.mean([row[method] for row in rows])) for method in rows[0]}
 
 
 SCORES: dict[str, Callable[[Restorer, Path], Rows]] = {
@@ -169,6 +202,8 @@ def main(
     clips: Annotated[Path, typer.Option(help="folder of the three videos, fetched if missing")] = Path("clips"),
     sigma: Annotated[list[float], typer.Option(help="noise for denoisers, 8-bit steps; may be repeated")] = [30.0],  # noqa: B006
     flicker: Annotated[bool, typer.Option(help="for denoisers: also the change along the true motion")] = False,
+    footage: Annotated[bool, typer.Option(help="for denoisers: noise of cameras and codecs, sigma estimated")] = False,
+    bm3d: Annotated[bool, typer.Option(help="for denoisers: BM3D as well (pip install bm3d; non-commercial)")] = False,
     precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16")] = "fp32",
     threads: Annotated[int, typer.Option(help="CPU threads")] = 1,
 ) -> None:
@@ -183,9 +218,11 @@ def main(
         if sigma_255 is None:
             show(task, SCORES[task](restorer, clips))
         else:
-            show(f"denoise, sigma {sigma_255:g}", score_denoise(restorer, clips, sigma_255))
+            show(f"denoise, sigma {sigma_255:g}", score_denoise(restorer, clips, sigma_255, bm3d))
             if flicker:
-                show(f"flicker, sigma {sigma_255:g}", score_flicker(restorer, clips, sigma_255))
+                show(f"flicker, sigma {sigma_255:g}", score_flicker(restorer, clips, sigma_255, bm3d))
+    for camera, file in product(CAMERAS, FILES) if footage and task == "denoise" else ():
+        show(f"{camera}, {file}", score_footage(restorer, clips, camera, file, bm3d))
 
 
 def show(label: str, rows: Rows) -> None:

@@ -8,7 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vrt_core import estimate_sigma
+
 from .degrade import add_noise, blur_down, enlarge, round_to_8bit, shrink
+from .footage import add_camera_noise, compress
 from .photos import Exposure
 
 if TYPE_CHECKING:
@@ -34,19 +37,41 @@ class Example(NamedTuple):
 
 
 def denoise(rng: np.random.Generator, library: "Library", config: "DataConfig") -> Example:
-    """Gaussian noise of a random level, which comes as a fourth channel."""
+    """Gaussian noise of a random level, or what cameras and codecs do; the level comes as a fourth channel."""
     clip = library.draw(rng, config.num_frames, config.crop_px, config.film_share)
     sigma_255 = float(rng.uniform(*config.sigma_255))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    noisy = add_noise(clip.frames, sigma_255, generator)
-    return Example(noisy, clip.frames, clip.backward, clip.forward, torch.tensor(clip.has_flow))
+    by_camera = happens(rng, config.camera_share)
+    if by_camera:
+        shot, read = (float(np.exp(rng.uniform(*np.log(ends)))) for ends in (config.shot, config.read))
+        noisy = add_camera_noise(clip.frames, shot, read, generator)
+    else:
+        noisy = add_noise(clip.frames, sigma_255, generator)[:, :3]
+    filed = into_file(rng, noisy, config)
+    if by_camera or filed is not noisy:
+        noisy = round_to_8bit(filed)
+        sigma_255 = estimate_sigma(noisy)
+    seen = torch.cat([noisy, torch.full_like(noisy[:, :1], sigma_255 / 255)], dim=1)
+    return Example(seen, clip.frames, clip.backward, clip.forward, torch.tensor(clip.has_flow))
+
+
+def happens(rng: np.random.Generator, share: float) -> bool:
+    """Whether something that is done to a share of the clips is done now; draws nothing if it never is."""
+    return share > 0 and rng.random() < share
+
+
+def into_file(rng: np.random.Generator, clip: Tensor, config: "DataConfig") -> Tensor:
+    """Return what a file keeps of a clip (T, 3, H, W); the clip itself if this one is not compressed."""
+    if not happens(rng, config.compressed_share):
+        return clip
+    return compress(clip, str(rng.choice(config.codecs)), int(rng.integers(config.crf[0], config.crf[1] + 1)))
 
 
 def sr(rng: np.random.Generator, library: "Library", config: "DataConfig") -> Example:
     """Reduction, rounded to 8 bit as a file would be."""
     clip = library.draw(rng, config.num_frames, config.scale * config.crop_px, config.film_share)
     reduce = shrink if config.reduction == "bicubic" else blur_down
-    small = round_to_8bit(reduce(clip.frames, config.scale))
+    small = into_file(rng, round_to_8bit(reduce(clip.frames, config.scale)), config)
     backward, forward = (F.avg_pool2d(flow, config.scale) / config.scale for flow in (clip.backward, clip.forward))
     return Example(small, clip.frames, backward, forward, torch.tensor(clip.has_flow))
 
@@ -60,7 +85,7 @@ def deblur(rng: np.random.Generator, library: "Library", config: "DataConfig") -
     )
     clip = library.draw(rng, config.num_frames, config.crop_px, config.film_share, exposure)
     subframes = clip.frames.unflatten(0, (config.num_frames, exposure.subframes))
-    blurred = round_to_8bit(subframes.mean(dim=1))
+    blurred = into_file(rng, round_to_8bit(subframes.mean(dim=1)), config)
     sharp = subframes[:, exposure.subframes // 2].contiguous()
     return Example(blurred, sharp, clip.backward, clip.forward, torch.tensor(clip.has_flow))
 
