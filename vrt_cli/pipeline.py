@@ -1,15 +1,17 @@
-"""From a source through the restorer to a sink, one frame after the other."""
+"""From a source through the restorer to a sink: three threads, and each frame in its turn."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
-from vrt_core import Cancelled
+from vrt_core import Cancelled, Lane
 from vrt_media.timeline import Timeline
 
 from .media import Sink, Source
+from .overlap import Ahead, Behind, frames_at_a_time
 
 
 class Streamer(Protocol):
@@ -19,6 +21,8 @@ class Streamer(Protocol):
     """Output height over input height."""
     frame_factor: int
     """Output frames per input frame."""
+    device: torch.device
+    """Where it works."""
 
     def stream(
         self,
@@ -56,14 +60,14 @@ def run(
 ) -> int:
     """Restore a whole clip.
 
-    Everything happens in this thread, in the order of the frames: decoding and encoding have libav's own threads
-    beside them, and cost little next to the network.
+    Frames are restored in this thread. Reading, decoding and conversion to RGB go on some frames ahead in a second one,
+    conversion back and encoding some frames behind in a third, so that the network waits for neither.
 
     Args:
         source: Where frames come from.
         restorer: What restores them.
         make_sink: Opens the output; called once, before the first frame is restored.
-        on_frame: Told the number of finished frames after each.
+        on_frame: Told the number of finished frames after each, in the thread that writes.
         check: Called often; raises `vrt_core.Cancelled` to stop.
         options: For `restorer.stream`: sigma_255, cuts, on_step.
 
@@ -77,25 +81,36 @@ def run(
     facts = source.facts
     timeline = Timeline(time_base=facts.time_base, frame_duration=facts.frame_duration, factor=restorer.frame_factor)
     sink = make_sink()
+    size, scale = (facts.height, facts.width), restorer.scale
+    reading, writing = Lane(restorer.device), Lane(restorer.device)
+    behind = Behind(sink, depth=frames_at_a_time(*(scale * s for s in size)), lane=writing, on_frame=on_frame)
+    ahead = Ahead(source.pictures(behind.copy), depth=frames_at_a_time(*size), lane=reading, check=check)
 
     def frames() -> Iterator[Tensor]:
-        for picture in source.pictures(sink.copy):
+        for picture in ahead:
             check()
             timeline.push(picture.pts)
-            yield picture.rgb
+            yield reading.hand_over(picture.rgb)
 
     try:
         for index, rgb in enumerate(restorer.stream(frames(), check=check, **options)):
-            sink.write(rgb, timeline.stamp(index))
-            on_frame(sink.num_frames)
+            behind.write(rgb, timeline.stamp(index))
             check()
+        behind.finish()
     except (Cancelled, KeyboardInterrupt):
-        _keep(sink)
+        try:
+            behind.finish()
+        finally:
+            _keep(sink)
         raise Stopped(sink.num_frames) from None
     except BaseException:
         with suppress(Exception):  # the first error is the one to report
+            behind.finish()
+        with suppress(Exception):
             _keep(sink)
         raise
+    finally:
+        ahead.close()
     sink.close()
     return sink.num_frames
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .plan import Plan, Window
     from .restore import Restorer
     from .scenes import CutDetector, find_cuts, is_cut
+    from .transfers import Lane
     from .weights import (
         WeightsInfo,
         find_weights,
@@ -47,6 +48,7 @@ __all__ = [
     "Cancelled",
     "CutDetector",
     "InputError",
+    "Lane",
     "ModelCard",
     "NumericsError",
     "Option",
@@ -102,6 +104,7 @@ _NAMES = {
     "plan": ("Plan", "Window"),
     "restore": ("Restorer",),
     "scenes": ("CutDetector", "find_cuts", "is_cut"),
+    "transfers": ("Lane",),
     "weights": (
         *("WeightsInfo", "find_weights", "inspect_weights", "load_network", "load_weights", "models_dir"),
         "record_weights",

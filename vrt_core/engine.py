@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ from .memory import estimate_flow_memory, estimate_memory, is_out_of_memory, usa
 from .network import VRT
 from .progress import Check, Meter
 from .tiles import Span, TileSize, Tiling, check_tile, fitting_tile, lay_tiles, smaller_tiles
+from .transfers import Carrier
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +35,8 @@ def _plain_mode(device: torch.device) -> Iterator[None]:
 class Engine:
     """Runs a network over pieces of clips whose frames are padded already; holds no frames between calls.
 
-    Frames, flows and results stay on the device of the frames; the network's own device holds one tile at a time.
+    Frames, flows and results stay on the device of the frames; the network's own device holds one tile at a time, the
+    next one on its way in, and the result of the last on its way out.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Engine:
         self._memory_bytes = memory_bytes
         self._is_oom = lambda error: is_out_of_memory(error) or (is_oom is not None and is_oom(error))
         self._tilings: dict[TileSize, Tiling] = {}
+        self._carrier = Carrier(device)
         network.to_precision(dtype).to(device)
         self._forward = torch.compile(network) if compile else network
         self._compiled = compile
@@ -128,11 +133,7 @@ class Engine:
             height, width = self.scale * size[0], self.scale * size[1]
             made = [clip.new_zeros(3, height, width, dtype=torch.float32) for _ in wanted]
             try:
-                for tile in tiling.tiles(self.scale):
-                    if check is not None:
-                        check()
-                    self._add_tile(made, clip, flows, wanted, numbers, tile, check)
-                    meter.step()
+                self._run_tiles(made, clip, flows, wanted, numbers, tiling.tiles(self.scale), meter, check)
                 return made
             except Exception as error:
                 if not self._is_oom(error) or not self._shrink(padded):
@@ -149,47 +150,69 @@ class Engine:
             _log.warning("model %s: out of memory with both flows of %dx%d px at once", self.name, *pair.shape[-2:])
             return None
 
-    def _add_tile(
+    def _run_tiles(
         self,
         made: list[Tensor],
         clip: Tensor,
         flows: Sequence[PairFlows],
         wanted: Sequence[int],
         numbers: Sequence[int],
-        tile: tuple[Span, Span],
+        tiles: Sequence[tuple[Span, Span]],
+        meter: Meter,
         check: Check | None,
     ) -> None:
-        """Run one tile and add its weighted part to the frames."""
-        rows, columns = tile
-        with _plain_mode(self.device):
-            part = clip[None, :, :, rows.start : rows.stop, columns.start : columns.stop]
-            part = part.to(self.device).contiguous()  # one layout, one result
-            known = self._crop_flows(flows, tile) if flows else None
-            result = self._forward(part, known, check=None if self._compiled else check)[0]  # (T', 3, s*h, s*w)
-            weight = (rows.weights[:, None] * columns.weights).to(self.device)
-            top, left = self.scale * rows.start, self.scale * columns.start
-            for target, i, number in zip(made, wanted, numbers, strict=True):
-                frame = result[i].float()
-                self._check_finite(frame, number)
-                place = target[:, top : top + frame.shape[1], left : left + frame.shape[2]]
-                place += (weight * frame)[:, : place.shape[1], : place.shape[2]].to(target.device)
+        """Run all tiles and add them up; copies of the next tile and of the last result go beside the network."""
+        waiting: deque[Callable[[], None]] = deque()
+        lag = 1 if self._carrier.carries(clip.device) else 0
+        arrive = self._send(clip, flows, tiles[0])
+        for n, tile in enumerate(tiles):
+            if check is not None:
+                check()
+            with _plain_mode(self.device):
+                part, rows, columns, *levels = arrive()
+                known = (tuple(level[:1] for level in levels), tuple(level[1:] for level in levels)) if flows else None
+                result = self._forward(part, known, check=None if self._compiled else check)[0]  # (T', 3, s*h, s*w)
+                del part, levels, known
+                if n + 1 < len(tiles):
+                    arrive = self._send(clip, flows, tiles[n + 1])
+                shown = torch.stack([result[i] for i in wanted]).float().mul_(rows[:, None] * columns)
+                del result
+                finite = torch.isfinite(shown).flatten(1).all(dim=1)
+                fetch = self._carrier.download((shown, finite), clip.device)
+                del shown
+                waiting.append(partial(self._add, made, fetch, numbers, tile))
+                while len(waiting) > (lag if n + 1 < len(tiles) else 0):
+                    waiting.popleft()()
+            meter.step()
 
-    def _check_finite(self, frame: Tensor, number: int) -> None:
-        if not torch.isfinite(frame).all():
-            advice = "" if self.dtype == torch.float32 else "; use precision='fp32'"
-            precision = precision_name(self.dtype)
-            raise NumericsError(
-                f"model {self.name} gave NaN or infinity for output frame {number} in {precision}{advice}"
-            )
+    def _send(self, clip: Tensor, flows: Sequence[PairFlows], tile: tuple[Span, Span]) -> Callable[[], list[Tensor]]:
+        """Begin to bring a tile to the device: frames, weights of rows and columns, flows (2, T-1, 2, h, w) a level.
 
-    def _crop_flows(self, flows: Sequence[PairFlows], tile: tuple[Span, Span]) -> tuple[PairFlows, PairFlows]:
-        """Return backward and forward flows of a tile, four levels each, level i (1, T-1, 2, h / 2^i, w / 2^i)."""
+        Of the two, backward ones come first. Frames are contiguous: one layout, one result.
+        """
         rows, columns = tile
-        levels = []
+        sent = [clip[None, :, :, rows.start : rows.stop, columns.start : columns.stop].contiguous()]
+        sent += [rows.weights.to(clip.device), columns.weights.to(clip.device)]
         for i, level in enumerate(zip(*flows, strict=True)):
             here = (..., slice(rows.start >> i, rows.stop >> i), slice(columns.start >> i, columns.stop >> i))
-            levels.append(torch.stack([pair[here] for pair in level], dim=1).to(self.device))  # (2, T-1, 2, h, w)
-        return tuple(level[:1] for level in levels), tuple(level[1:] for level in levels)
+            sent.append(torch.stack([pair[here] for pair in level], dim=1))
+        return self._carrier.upload(sent)
+
+    def _add(
+        self, made: list[Tensor], fetch: Callable[[], list[Tensor]], numbers: Sequence[int], tile: tuple[Span, Span]
+    ) -> None:
+        """Add the weighted frames of a tile, when they are there, to what they are part of."""
+        frames, finite = fetch()
+        top, left = (self.scale * span.start for span in tile)
+        for target, frame, number, good in zip(made, frames, numbers, finite.tolist(), strict=True):
+            if not good:
+                advice = "" if self.dtype == torch.float32 else "; use precision='fp32'"
+                precision = precision_name(self.dtype)
+                raise NumericsError(
+                    f"model {self.name} gave NaN or infinity for output frame {number} in {precision}{advice}"
+                )
+            place = target[:, top : top + frame.shape[1], left : left + frame.shape[2]]
+            place += frame[:, : place.shape[1], : place.shape[2]]
 
     def _lay(self, size: TileSize, tile: TileSize) -> Tiling:
         return lay_tiles(size, tile, self._overlap_px, self.network.size_multiple_px)

@@ -8,8 +8,8 @@ their results are cross-faded. Ten frames, window 6, overlap 2::
     window 1            w w 1 1 1 1
 
 The last window reads further back instead of ending early, to as many frames as the others have or to ``least``; what
-it decides stays the same. A scene cut (the first frame of a scene) splits a window, and each piece runs alone. A cut in a
-cross-fade replaces it: frames before the last such cut belong to the earlier window, the others to the later one.
+it decides stays the same. A scene cut (the first frame of a scene) splits a window, and each piece runs alone. A cut in
+a cross-fade replaces it: frames before the last such cut belong to the earlier window, the others to the later one.
 
 Everything is arithmetic on the frame number: a plan of a hundred million frames costs as much as one of ten.
 """
