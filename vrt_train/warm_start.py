@@ -7,6 +7,10 @@ from torch import nn
 
 from vrt_core import VRT, card_for_file, find_model, load_network
 
+STARTS = Path(__file__).parent / "starts"
+"""Weights of first runs that later ones go on from. They stay as they are when the model that ships gets better, so that
+a recipe makes the same again."""
+
 
 @torch.no_grad()
 def warm_start(network: VRT, model: str) -> list[str]:
@@ -17,12 +21,14 @@ def warm_start(network: VRT, model: str) -> list[str]:
 
     Args:
         network: To start.
-        model: Name of a model that is on this machine (one that ships, or one that was downloaded), or a weights file.
+        model: Name of a file in ``STARTS``, of a model that is on this machine (one that ships, or one that was
+            downloaded), or a weights file.
 
     Returns:
         Names of the parameters that were not found.
     """
-    path = Path(model)
+    path = STARTS / f"{model}.safetensors"
+    path = path if path.is_file() else Path(model)
     source: nn.Module = load_network(card_for_file(path), path) if path.is_file() else load_network(find_model(model))
     found = dict(source.named_parameters())
     missing = []

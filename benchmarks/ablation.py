@@ -1,0 +1,127 @@
+"""What each idea of the paper is worth at small size: ``python benchmarks/ablation.py --data data [--steps 600]``.
+
+Small denoisers learn for a short while from the same batches, each without one idea; all use the optical flow of
+`denoise-small`, which stays as it is. Scores are PSNR in dB at sigma 30 on held-out film and moving photos. A second
+table gives the shipped denoiser windows of fewer frames. DATA is made by ``python -m vrt_train.prepare``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vrt_core import VRT, find_model, load_network, load_restorer
+from vrt_train.clips import read_frames
+from vrt_train.dataset import DataConfig, Library, TrainingBatches, validation_examples
+from vrt_train.degrade import add_noise
+from vrt_train.metrics import psnr
+from vrt_train.train_config import TrainConfig, find_config
+from vrt_train.trainer import Trainer
+
+CLIP = Path(__file__).resolve().parents[1] / "demo" / "bird.mp4"
+SIGMA_255 = 30.0
+
+
+def whole(network: VRT) -> None:
+    """All of it."""
+
+
+def no_warping(network: VRT) -> None:
+    """Stages without parallel warping: attention alone joins the frames."""
+    for stage in stages(network):
+        setattr(stage, "_warp_and_fuse", lambda x, *_: x)  # noqa: B010
+
+
+def flow_only(network: VRT) -> None:
+    """Warping where the flow points, without learned offsets and modulation."""
+    for stage in stages(network):
+        stage.get_submodule("pa_deform.conv_offset").requires_grad_(False)
+
+
+def no_flow(network: VRT) -> None:
+    """Learned offsets and modulation alone: all flows are zero."""
+    found = network.clip_flows
+
+    def zero(clip: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+        return tuple(tuple(torch.zeros_like(level) for level in levels) for levels in found(clip))
+
+    setattr(network, "clip_flows", zero)  # noqa: B010
+
+
+VARIANTS: dict[str, tuple[dict[str, float], Callable[[VRT], None]]] = {
+    "whole network": ({}, whole),
+    "self attention only": ({"mul_attn_ratio": 0.0}, whole),
+    "no parallel warping": ({}, no_warping),
+    "warping by flow only": ({}, flow_only),
+    "warping without flow": ({}, no_flow),
+}
+
+
+def stages(network: VRT) -> list[nn.Module]:
+    """Return stages 1 to 7."""
+    return [network.get_submodule(f"stage{i}") for i in range(1, 8)]
+
+
+def learn(name: str, steps: int, data: Path) -> dict[str, float]:
+    """Train a variant and return its scores."""
+    changes, leave_out = VARIANTS[name]
+    recipe = TrainConfig.read(find_config("denoise-small"))
+    config = dataclasses.replace(
+        recipe,
+        network=recipe.network | changes,
+        data=DataConfig(num_frames=4, crop_px=32, batch=2, sigma_255=(SIGMA_255, SIGMA_255)),
+        final_data=None,
+        steps=steps,
+        flow_frozen_steps=steps,
+        flow_weight=0.0,
+        ema_decay=0.99,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(config, Library(data, "train"), Path(folder))
+        trainer.load_flow(load_network(find_model("denoise-small")).get_submodule("spynet").state_dict())
+        for network in (trainer.network, trainer.ema.network):
+            leave_out(network)  # pyright: ignore[reportArgumentType]
+        batches = TrainingBatches(trainer.library, config.data, config.seed)
+        for step in range(steps):
+            trainer.train_step(batches[step])
+        return trainer.validate(validation_examples(Library(data, "held"), config.data))
+
+
+def windows_of(lengths: list[int]) -> dict[int, float]:
+    """Return the PSNR of the demo clip by the frames that `denoise-small` sees together."""
+    clean = read_frames(CLIP, 0, 24)
+    noisy = add_noise(clean, SIGMA_255, torch.Generator().manual_seed(0))[:, :3]
+    scores = {}
+    for length in lengths:
+        restorer = load_restorer(
+            "denoise-small", device="cpu", window_frames=length, overlap_frames=min(2, length // 2)
+        )
+        scores[length] = psnr(restorer.restore(noisy, sigma_255=SIGMA_255), clean)
+    return scores
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--windows", type=int, nargs="*", default=[1, 2, 4, 6, 12])
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print("| frames seen together | PSNR |\n|---|---|")
+    for length, score in windows_of(options.windows).items():
+        print(f"| {length} | {score:.2f} |", flush=True)
+    print(f"\n| variant, {options.steps} steps | film | photos |\n|---|---|---|")
+    for name in VARIANTS:
+        scores = learn(name, options.steps, options.data)
+        print(f"| {name} | {scores['film_psnr']:.2f} | {scores['photos_psnr']:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
