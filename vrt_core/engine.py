@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,13 +66,7 @@ class Engine:
         self._tilings: dict[TileSize, Tiling] = {}
         self._carrier = Carrier(device)
         network.to_precision(dtype).to(device)
-        self._forward = torch.compile(network) if compile else network
-        self._compiled = compile
-
-    @property
-    def takes_any_length(self) -> bool:
-        """Whether pieces of other lengths cost no more than their frames; compiled networks are made for one."""
-        return not self._compiled
+        self._compiled = torch.compile(network, dynamic=False) if compile else None
 
     def tiling(self, size: TileSize) -> Tiling:
         """Return how padded frames of (H, W) are cut: the same for every call, until memory runs out."""
@@ -171,7 +166,7 @@ class Engine:
             with _plain_mode(self.device):
                 part, rows, columns, *levels = arrive()
                 known = (tuple(level[:1] for level in levels), tuple(level[1:] for level in levels)) if flows else None
-                result = self._forward(part, known, check=None if self._compiled else check)[0]  # (T', 3, s*h, s*w)
+                result = self._forward(part, known, check)[0]  # (T', 3, s*h, s*w)
                 del part, levels, known
                 if n + 1 < len(tiles):
                     arrive = self._send(clip, flows, tiles[n + 1])
@@ -184,6 +179,12 @@ class Engine:
                 while len(waiting) > (lag if n + 1 < len(tiles) else 0):
                     waiting.popleft()()
             meter.step()
+
+    def _forward(self, clip: Tensor, flows: Any, check: Check | None) -> Tensor:
+        """Run the network; compiled, it is made for one shape: whole windows. Others are not worth compiling for."""
+        if self._compiled is not None and clip.shape[1] == self._window_frames:
+            return self._compiled(clip, flows)
+        return self.network(clip, flows, check=check)
 
     def _send(self, clip: Tensor, flows: Sequence[PairFlows], tile: tuple[Span, Span]) -> Callable[[], list[Tensor]]:
         """Begin to bring a tile to the device: frames, weights of rows and columns, flows (2, T-1, 2, h, w) a level.

@@ -166,7 +166,7 @@ class Restoration(Link):
 
     def make_plan(self, num_frames: int, cuts: Sequence[int], hold: int = 1) -> LinkPlan:
         """Return the windows of a clip; the last may be short, but not below what attention compares."""
-        least = self.network.config.window_size[0] if self._engine.takes_any_length else None
+        least = self.network.config.window_size[0]
         return FadedPlan(num_frames, self.window_frames, self.overlap_frames, cuts, least=least)
 
     def run_window(

@@ -48,7 +48,9 @@ def load_restorer(
         name_or_path: Name of a model, or the beginning of one; path of a weights file; several of these joined by "+",
             which work one after another (enlarge, then interpolate).
         device: "auto" (an accelerator if there is one), "cpu", "cuda", "cuda:1", "xpu", "mps".
-        precision: "fp32" is the reference; "fp16" and "bf16" are faster on accelerators; "auto" picks one.
+        precision: "fp32" is the reference; "fp16" and "bf16" are faster on accelerators; "auto" tries fp16 on an
+            accelerator and takes it where it is faster. In fp32, torch's own switch decides about TF32:
+            ``torch.set_float32_matmul_precision("high")`` allows it.
         window_frames: Frames that the network sees together; the model's own number if None.
         overlap_frames: Frames that two windows share and are cross-faded over, at most half a window; likewise.
         tile_px: Size of the tiles that frames are cut into, on the grid that each network reads: one number,
@@ -59,7 +61,8 @@ def load_restorer(
         factor: Frames that come out for each that goes in, for models that interpolate: 2, or 4 and 8 by repetition.
         folder: Where to look for weights first.
         memory_bytes: What a network pass may take, for "auto" tiles; a share of the free memory if None.
-        compile: Whether to compile the network with ``torch.compile``; cancelling then waits for the end of a pass.
+        compile: Whether to compile the network with ``torch.compile``, for whole windows of one tile size: the first
+            takes minutes, and cancelling waits for the end of a pass.
         is_oom: Tells whether an exception means that the device is out of memory; torch's own are known.
 
     Raises:

@@ -10,7 +10,7 @@ import torch
 
 from tests.core.fakes import FakeNetwork, fake_link, random_clip
 from tests.core.test_real_network import CONFIGS
-from vrt_core import InputError, WeightsError, build_network
+from vrt_core import InputError, WeightsError, build_network, devices
 from vrt_core.chain import Chain
 from vrt_core.checkpoint import save_weights
 from vrt_core.devices import pick_device, pick_dtype
@@ -137,9 +137,44 @@ def test_devices_and_precisions_by_name() -> None:
         pick_device("cuda:99")
 
 
-def test_compiled_network_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled = []
-    monkeypatch.setattr(torch, "compile", lambda network: compiled.append(network) or network)
-    clip = random_clip(5, 8, 8)
-    assert torch.equal(fake_link(compile=True).restore(clip), fake_link().restore(clip))
-    assert len(compiled) == 1
+@pytest.mark.parametrize(
+    ("single", "half", "expected"), [(1.0, 0.5, torch.float16), (1.0, 0.9, torch.float32), (1.0, None, torch.float32)]
+)
+def test_precision_follows_from_a_probe(
+    monkeypatch: pytest.MonkeyPatch, single: float, half: float | None, expected: torch.dtype
+) -> None:
+    probed = []
+
+    def seconds(device: torch.device, dtype: torch.dtype) -> float:
+        probed.append(dtype)
+        if dtype == torch.float16 and half is None:
+            raise RuntimeError("not implemented for 'Half'")
+        return single if dtype == torch.float32 else half or 0
+
+    monkeypatch.setattr(devices, "_probe_seconds", seconds)
+    devices.half_is_faster.cache_clear()
+    for _ in range(2):
+        assert pick_dtype("auto", torch.device("cuda:3")) == expected
+    assert probed == [torch.float32, torch.float16], "once in a process"
+    devices.half_is_faster.cache_clear()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_the_probe_computes_what_it_should(dtype: torch.dtype) -> None:
+    assert 0 < devices._probe_seconds(torch.device("cpu"), dtype, windows=1) < 10
+
+
+def test_only_whole_windows_run_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[torch.Size] = []
+
+    def compile(network: Any, *, dynamic: bool) -> Any:
+        assert not dynamic, "one shape a tile"
+        return lambda clip, flows: compiled.append(clip.shape) or network(clip, flows)
+
+    monkeypatch.setattr(torch, "compile", compile)
+    clip = random_clip(11, 8, 8)
+    link = fake_link(compile=True, least_px=8)
+    assert torch.equal(link.restore(clip, cuts=(9,)), fake_link().restore(clip, cuts=(9,)))
+    pieces = [piece for window in link.plan(11, 8, 8, cuts=(9,)) for piece in window.pieces]
+    assert compiled == [(1, 4, 3, 8, 8)] * sum(len(piece) == 4 for piece in pieces)
+    assert 0 < len(compiled) < len(pieces)
