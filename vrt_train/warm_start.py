@@ -8,7 +8,7 @@ from torch import nn
 from vrt_core import VRT, card_for_file, find_model, load_network
 
 STARTS = Path(__file__).parent / "starts"
-"""Weights of first runs that later ones go on from. They stay as they are when the model that ships gets better, so that
+"""Weights of first runs that later ones go on from. They stay as they are when a shipped model gets better, so that
 a recipe makes the same again."""
 
 
