@@ -13,6 +13,11 @@ from .schema import VRTModel, make_schema, model_input, option_input, rare_input
 IMAGES_TIP = "Frames of a video, in order."
 
 
+def images_output(tip: str) -> list[io.Output]:
+    """Return the one output that these nodes have."""
+    return [io.Image.Output(display_name="images", tooltip=tip)]
+
+
 class Restore(io.ComfyNode):
     """Denoises, deblurs or enlarges the frames of a clip."""
 
@@ -31,7 +36,11 @@ class Restore(io.ComfyNode):
                 option_input("sigma_255"),
                 *rare_inputs("window_frames", "overlap_frames", "tile_px", "tile_overlap_px", "cuts"),
             ],
-            outputs=[io.Image.Output(display_name="images")],
+            outputs=[
+                io.Image.Output(
+                    display_name="images", tooltip="As many frames; four times as wide and high if the model enlarges."
+                )
+            ],
         )
 
     @classmethod
@@ -59,7 +68,11 @@ class Interpolate(io.ComfyNode):
                 option_input("factor"),
                 *rare_inputs("tile_px", "tile_overlap_px", "cuts"),
             ],
-            outputs=[io.Image.Output(display_name="images")],
+            outputs=[
+                io.Image.Output(
+                    display_name="images", tooltip="So many times as many frames; those given are among them."
+                )
+            ],
         )
 
     @classmethod
@@ -90,12 +103,16 @@ class SpaceTimeSR(io.ComfyNode):
                 VRTModel.Input(
                     "interpolate_model",
                     optional=True,
-                    tooltip="Model that makes the frames between; not needed if the first one does both (010).",
+                    tooltip="Model that makes the frames between; not needed if the first does both, as 010 does.",
                 ),
                 option_input("factor"),
                 *rare_inputs("window_frames", "overlap_frames", "tile_px", "tile_overlap_px", "cuts"),
             ],
-            outputs=[io.Image.Output(display_name="images")],
+            outputs=[
+                io.Image.Output(
+                    display_name="images", tooltip="So many times as many frames, four times as wide and high."
+                )
+            ],
         )
 
     @classmethod

@@ -32,7 +32,7 @@ class LoadModel(io.ComfyNode):
                 ),
                 option_input("precision", rare=True),
             ],
-            outputs=[VRTModel.Output(display_name="model")],
+            outputs=[VRTModel.Output(display_name="model", tooltip="For the other VRT nodes.")],
         )
 
     @classmethod

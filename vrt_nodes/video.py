@@ -52,7 +52,12 @@ class RestoreVideo(io.ComfyNode):
                     )
                 ),
             ],
-            outputs=[io.Video.Output(display_name="video")],
+            outputs=[
+                io.Video.Output(
+                    display_name="video",
+                    tooltip="H.264 in MP4, with the sound; a temporary file until Save Video keeps it.",
+                )
+            ],
         )
 
     @classmethod

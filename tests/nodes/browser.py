@@ -14,7 +14,7 @@ import pytest
 from tests.nodes.comfy_server import REPO, Prompt, PromptError
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 SCREENSHOTS = REPO / "test_screenshots"
 WAIT_SECONDS = 120
@@ -48,8 +48,8 @@ def find_chromium() -> str:
 class FrontEnd:
     """ComfyUI as a user sees it."""
 
-    def __init__(self, page: Page, name: str) -> None:
-        self.page, self._name = page, name
+    def __init__(self, page: Page, version: str, name: str = "") -> None:
+        self.page, self.version, self._name = page, version, name
 
     def load(self, graph: Any) -> None:
         """Load a workflow, as the browser of templates does."""
@@ -109,12 +109,8 @@ class FrontEnd:
 
     def open_help(self, node_id: str, title: str) -> None:
         """Open the help page of a node, alone in a new graph, and wait for its heading."""
-        self.page.evaluate(
-            """id => { app.graph.clear(); const node = LiteGraph.createNode(id);
-               app.graph.add(node); app.canvas.ds.scale = 1; app.canvas.centerOnNode(node);
-               app.canvas.selectNode(node, false); app.canvas.draw(true, true) }""",
-            node_id,
-        )
+        self.place(node_id)
+        self.page.evaluate("() => { app.canvas.selectNode(app.graph._nodes[0], false); app.canvas.draw(true, true) }")
         heading = self.page.get_by_role("heading", name=title, exact=True, level=1).first
         for _ in range(5):  # the button comes with an animation, and a click on its way there is lost
             self.page.wait_for_timeout(500)
@@ -124,6 +120,33 @@ class FrontEnd:
             self.page.wait_for_timeout(1500)
         heading.wait_for(timeout=5000)
 
+    def place(self, node_id: str) -> list[str]:
+        """Put a node, alone, into a new graph; return the names of the widgets that it shows."""
+        self.page.evaluate(
+            """id => { app.graph.clear(); const node = LiteGraph.createNode(id);
+               app.graph.add(node); app.canvas.ds.scale = 1; app.canvas.centerOnNode(node);
+               app.canvas.draw(true, true) }""",
+            node_id,
+        )
+        self.page.wait_for_timeout(500)
+        return self.visible_widgets()
+
+    def visible_widgets(self) -> list[str]:
+        """Return the names of the widgets that the first node shows."""
+        return self.page.evaluate(
+            "() => { const node = app.graph._nodes[0];"
+            " return node.widgets.filter(widget => node.isWidgetVisible(widget)).map(widget => widget.name) }"
+        )
+
+    def title_place(self) -> tuple[float, float]:
+        """Return where in the window the title of the first node is."""
+        x, y = self.page.evaluate(
+            """() => { const node = app.graph._nodes[0], box = app.canvas.canvas.getBoundingClientRect();
+               const at = app.canvas.convertOffsetToCanvas([node.pos[0] + 60, node.pos[1] - 15]);
+               return [box.left + at[0], box.top + at[1]] }"""
+        )
+        return x, y
+
     def show_all(self) -> None:
         """Fit the graph to the window."""
         self.page.evaluate("async () => { await app.extensionManager.command.execute('Comfy.Canvas.FitView') }")
@@ -132,35 +155,55 @@ class FrontEnd:
     def screenshot(self, name: str) -> Path:
         """Keep a picture of the window."""
         SCREENSHOTS.mkdir(exist_ok=True)
-        path = SCREENSHOTS / f"{self._name}-{name}.png"
+        path = SCREENSHOTS / f"{self.version}-{name}{self._name}.png"
         self.page.screenshot(path=path)
         return path
 
 
 @contextmanager
-def opened(url: str, chromium: str, *, settings: Mapping[str, Any] | None = None, name: str = "") -> Iterator[FrontEnd]:
-    """Open a server's front end in a browser of its own, with its welcome dialogs off.
+def launched(chromium: str) -> Iterator[Browser]:
+    """Start a browser.
 
     Args:
-        url: Of the server.
         chromium: From ``find_chromium``.
-        settings: Of the front end, in addition.
-        name: Begins the names of the screenshots; the version of ComfyUI by default.
     """
     from playwright.sync_api import sync_playwright  # not on machines without a browser
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
-        )
-        page = browser.new_page(viewport={"width": 1500, "height": 950})
-        page.set_default_timeout(WAIT_SECONDS * 1000)
-        quiet = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False, **(settings or {})}
-        page.request.post(url + "/settings", data=quiet)
-        version = json.loads(page.request.get(url + "/system_stats").body())["system"]["comfyui_version"]
-        page.goto(url, wait_until="commit")
-        page.wait_for_function("() => window.app?.graph && app.extensionManager?.workflow?.activeWorkflow")
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic"]
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         try:
-            yield FrontEnd(page, name or version)
+            yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def opened(browser: Browser, url: str, *, name: str = "", **settings: Any) -> Iterator[FrontEnd]:
+    """Open a server's front end in a page of its own, with its welcome dialogs off.
+
+    Args:
+        browser: From ``launched``.
+        url: Of the server.
+        name: Ends the names of the screenshots, after the version of ComfyUI.
+        settings: Of the front end, in addition; with _ for the dots in their names, and without "Comfy".
+    """
+    page = browser.new_page(viewport={"width": 1500, "height": 950})
+    page.set_default_timeout(WAIT_SECONDS * 1000)
+    wanted = {
+        "TutorialCompleted": True,
+        "Minimap_Visible": False,
+        "Locale": "en",
+        "VueNodes_Enabled": False,
+        **settings,
+    }
+    page.request.post(
+        url + "/settings", data={f"Comfy.{key.replace('_', '.')}": value for key, value in wanted.items()}
+    )
+    version = json.loads(page.request.get(url + "/system_stats").body())["system"]["comfyui_version"]
+    page.goto(url, wait_until="commit")
+    page.wait_for_function("() => window.app?.graph && app.extensionManager?.workflow?.activeWorkflow")
+    try:
+        yield FrontEnd(page, version, name)
+    finally:
+        page.close()

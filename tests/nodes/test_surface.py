@@ -14,22 +14,10 @@ from typing import Any
 import pytest
 
 from tests.nodes.fake import HOST, FakeComfyUI
+from tests.nodes.frozen import FROZEN, RARE
 from vrt_core import OPTIONS
 
 ROOT = Path(__file__).parents[2]
-
-WINDOW = ["window_frames", "overlap_frames"]
-TILES = ["tile_px", "tile_overlap_px", "cuts"]
-FROZEN = {
-    "VRTLoadModel": (["model_name", "precision"], ["VRT_MODEL model"]),
-    "VRTRestore": (["model", "images", "sigma_255", *WINDOW, *TILES], ["IMAGE images"]),
-    "VRTInterpolate": (["model", "images", "factor", *TILES], ["IMAGE images"]),
-    "VRTSpaceTimeSR": (["model", "images", "interpolate_model", "factor", *WINDOW, *TILES], ["IMAGE images"]),
-    "VRTRestoreVideo": (["model", "video", "sigma_255", "factor", *WINDOW, *TILES, "crf"], ["VIDEO video"]),
-    "VRTCompare": (["before", "after"], []),
-    "VRTCompareVideo": (["before", "after"], []),
-}
-"""Never change or reorder what is here; add at the end."""
 
 
 def all_nodes() -> list[Any]:
@@ -58,11 +46,12 @@ def test_every_node_and_input_explains_itself(schemas: dict[str, Any]) -> None:
         assert schema.description
         for made in schema.inputs:
             assert made.tooltip, f"{schema.node_id}.{made.id}"
+        assert all(made.tooltip for made in schema.outputs), schema.node_id
 
 
 def test_seldom_used_inputs_are_folded_away(schemas: dict[str, Any]) -> None:
     rare = {made.id for schema in schemas.values() for made in schema.inputs if made.extra_dict.get("advanced")}
-    assert rare == {"precision", *WINDOW, *TILES, "crf"}
+    assert rare == RARE
 
 
 def test_fields_are_made_from_the_options_of_the_core(schemas: dict[str, Any]) -> None:

@@ -41,7 +41,11 @@ def test_translations_fit_the_nodes(schemas: dict[str, Any], path: Path) -> None
     assert texts.keys() == schemas.keys()
     for name, schema in schemas.items():
         assert list(texts[name]["inputs"]) == [made.id for made in schema.inputs]
-        assert len(texts[name].get("outputs", {})) == len(schema.outputs)
+        assert list(texts[name].get("outputs", {})) == [str(n) for n in range(len(schema.outputs))]
+        places = [*texts[name]["inputs"].values(), *texts[name].get("outputs", {}).values()]
+        assert all(place.keys() == {"name", "tooltip"} and all(place.values()) for place in places)
+        assert texts[name]["display_name"]
+        assert texts[name]["description"]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
