@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from vrt_core import VRT, card_for_file, find_model, load_network
+from vrt_core.network.attention import TMSA
 
 STARTS = Path(__file__).parent / "starts"
 """Weights of first runs that later ones go on from. They stay as they are when a shipped model gets better, so that
@@ -16,8 +17,9 @@ a recipe makes the same again."""
 def warm_start(network: VRT, model: str) -> list[str]:
     """Copy the parameters of a model whose names and shapes fit, in place.
 
-    The channels that both first convolutions read are copied: the frame itself comes first in each. If something did
-    not fit, the last convolution is set to zero, so that the network begins with what it would do without learning.
+    The channels that both first convolutions read are copied: the frame itself comes first in each. Blocks that the
+    model does not have begin as the identity, so that a deeper network begins where a shallower one ended. If anything
+    else did not fit, the last convolution is set to zero: the network begins with what it would do without learning.
 
     Args:
         network: To start.
@@ -25,14 +27,22 @@ def warm_start(network: VRT, model: str) -> list[str]:
             downloaded), or a weights file.
 
     Returns:
-        Names of the parameters that were not found.
+        Names of the parameters that were not found, those of new blocks left out.
     """
     path = STARTS / f"{model}.safetensors"
     path = path if path.is_file() else Path(model)
     source: nn.Module = load_network(card_for_file(path), path) if path.is_file() else load_network(find_model(model))
     found = dict(source.named_parameters())
+    there = {name for name, _ in source.named_modules()}
+    grown = [name for name, module in network.named_modules() if isinstance(module, TMSA) and name not in there]
+    for name in grown:
+        for layer in ("attn.proj", "mlp.fc2"):
+            for parameter in network.get_submodule(f"{name}.{layer}").parameters():
+                parameter.zero_()
     missing = []
     for name, parameter in network.named_parameters():
+        if name.startswith(tuple(f"{block}." for block in grown)):
+            continue
         other = found.get(name)
         if other is not None and name == "conv_first.weight" and other.shape[1] != parameter.shape[1]:
             common = min(other.shape[1], parameter.shape[1])

@@ -11,7 +11,7 @@ from torch import nn
 from torch.multiprocessing.spawn import spawn
 
 from tests.train.conftest import NETWORK
-from vrt_core import MODELS, build_network, find_model, load_network
+from vrt_core import MODELS, build_network, card_for_file, find_model, load_network
 from vrt_train.dataset import DataConfig, Library, TrainingBatches
 from vrt_train.ema import EMA
 from vrt_train.export import export
@@ -22,7 +22,7 @@ from vrt_train.ranks import Ranks
 from vrt_train.schedule import learning_rate, steps_that_fit
 from vrt_train.train_config import CONFIGS, TrainConfig, find_config
 from vrt_train.trainer import Trainer
-from vrt_train.warm_start import warm_start
+from vrt_train.warm_start import STARTS, warm_start
 
 CONFIG = TrainConfig(
     network=NETWORK,
@@ -128,6 +128,18 @@ def test_warm_start_takes_what_fits(tmp_path):
     with torch.inference_mode():
         enlarged = nn.functional.interpolate(clip[0], scale_factor=4, mode="bilinear")
         torch.testing.assert_close(network(clip)[0], enlarged)
+
+
+def test_deeper_network_begins_where_the_shallower_one_ended():
+    path = STARTS / "denoise-first.safetensors"
+    card = card_for_file(path)
+    source = load_network(card, path)
+    deep = build_network(**dict(card.config) | {"depths": [4] * 7 + [2]})
+    assert warm_start(deep, "denoise-first") == []
+    assert sum(p.numel() for p in deep.parameters()) > sum(p.numel() for p in source.parameters())
+    clip = torch.rand(1, 3, 4, 32, 40, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(deep(clip), source(clip), atol=1e-5, rtol=1e-4)
 
 
 def test_loss_falls_on_one_batch(data_folder):
