@@ -26,6 +26,11 @@ Y4M_FORMATS = (
 """What a y4m pipe can carry."""
 
 
+def default_codec(output: str) -> str:
+    """The encoder for an output, if the user names none: every player shows H.264, but WebM cannot hold it."""
+    return "libvpx-vp9" if output.lower().endswith(".webm") else "libx264"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
     """The user's wishes for a video output; None leaves the choice here."""

@@ -24,11 +24,9 @@ def info(
 ) -> None:
     """Show what a video, an image, a folder of images, or a weights file holds."""
     if file.suffix.lower() in WEIGHT_SUFFIXES and file.is_file():
-        from rich.console import Console
+        from .model_commands import describe_weights, table_console
 
-        from .model_commands import describe_weights
-
-        Console().print(describe_weights(file))
+        table_console().print(describe_weights(file))
         return
     lines = _describe_images(file) if file.is_dir() else _describe_media(file)
     for name, value in lines:
@@ -44,13 +42,13 @@ def _describe_images(folder: Path) -> Iterator[Line]:
 
 
 def _describe_media(path: Path) -> Iterator[Line]:
-    import av
+    from av import time_base
 
     from vrt_media.timeline import as_fraction
 
-    from .video_in import DEFAULT_RATE, count_frames
+    from .video_in import DEFAULT_RATE, count_frames, open_input
 
-    with av.open(str(path)) as container:
+    with open_input(path) as container:
         for stream in container.streams.video:
             frame = next(container.decode(stream), None)
             if frame is None:
@@ -71,7 +69,7 @@ def _describe_media(path: Path) -> Iterator[Line]:
             if stream.type != "video":
                 yield stream.type, _describe_stream(stream)
         if container.duration:
-            yield "duration", f"{container.duration / av.time_base:.3f} s"
+            yield "duration", f"{container.duration / time_base:.3f} s"
 
 
 def _describe_frame(frame: Any) -> Iterator[Line]:

@@ -1,6 +1,7 @@
 """`vrt`: the commands and how they fail."""
 
 import logging
+import re
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,15 @@ from typer.core import TyperGroup
 from . import info, model_commands, restore, train_command
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
+
+FLAGS = {
+    "sigma_255": "--sigma",
+    "window_frames": "--window",
+    "overlap_frames": "--overlap",
+    "tile_px": "--tile",
+    "tile_overlap_px": "--tile-overlap",
+}
+"""The engine's arguments whose options here have other names."""
 
 
 class Commands(TyperGroup):
@@ -30,6 +40,7 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Restore video with VRT: denoise, deblur, enlarge, interpolate.",
@@ -48,14 +59,28 @@ def is_expected(error: Exception) -> bool:
 
 
 def one_line(error: Exception) -> str:
-    """The error's message without line breaks, or its kind if it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The error's message without line breaks, or its kind if it has none; arguments called as options are here."""
+    told = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        told = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        told = told.replace("pipe:1:", "standard output:")
+    told = re.sub(r"\b\w+\b", lambda word: FLAGS.get(word[0], word[0]), told)
+    return " ".join(told.split()) or type(error).__name__
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
 
 
 @app.callback()
 def settings(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Restore video with VRT: denoise, deblur, enlarge, interpolate."""
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
+def count(number: int, what: str) -> str:
+    """Such as "1 frame", "2 frames"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 class MediaError(Exception):
     """A file that cannot be read or written, with a message for the user."""
 

@@ -27,10 +27,13 @@ def register(app: typer.Typer) -> None:
 
 def models() -> None:
     """List the models: what each does, its licence, and whether its weights are here."""
+    table_console().print(_models_table())
+
+
+def table_console() -> Console:
+    """Standard output; wide enough for a table where it goes into a pipe or a file."""
     out = Console()
-    if not out.is_terminal:
-        out = Console(width=_PLAIN_WIDTH)
-    out.print(_models_table())
+    return out if out.is_terminal else Console(width=_PLAIN_WIDTH)
 
 
 def download_models(
@@ -109,10 +112,11 @@ def _megabytes(num_bytes: int) -> str:
 
 
 def _status(card: ModelCard) -> str:
-    missing = [one for one in _single_models(card) if _weights_path(one) is None]
-    if missing:
-        return "missing: reinstall the project" if card.shipped else f"not downloaded: vrt download {_short(card)}"
-    return "shipped" if card.shipped else "downloaded"
+    single = _single_models(card)
+    shipped = all(one.shipped for one in single)
+    if None in [_weights_path(one) for one in single]:
+        return "missing: reinstall the project" if shipped else f"not downloaded: vrt download {_short(card)}"
+    return "shipped" if shipped else "downloaded"
 
 
 def _short(card: ModelCard) -> str:
@@ -138,7 +142,7 @@ def _download_one(card: ModelCard, source: str | None, folder: Path | None) -> N
     text = TextColumn("{task.description}", markup=False)
     columns = (text, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=err, transient=True) as bar:
+        with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
             task = bar.add_task(card.file, total=card.bytes)
             path = vrt_core.download(
                 card,

@@ -1,6 +1,7 @@
 """What `-o` means: a video, a y4m pipe, a folder of images, or one image; and what may be overwritten."""
 
 import itertools
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +24,17 @@ def is_folder(output: str) -> bool:
 
 
 def check_output(output: str, clip: str, *, overwrite: bool) -> None:
-    """Refuse outputs that would destroy something, before any work is done.
+    """Refuse inputs that are not there and outputs that would destroy something, before any work is done.
 
     Raises:
-        MediaError: If the output is the input, is there already (and `overwrite` is not set), or cannot be made.
+        MediaError: If the input is missing, or if the output is the input, is there already (and `overwrite` is not
+            set), or cannot be made.
     """
+    if clip != "-" and "://" not in clip and not Path(clip).exists():
+        raise MediaError(f"{clip}: no such file or folder")
     if output == "-":
+        if sys.stdout.isatty():
+            raise MediaError("-o - writes y4m to standard output, which is a terminal: pipe it into an encoder")
         return
     path = Path(output)
     if clip != "-" and path.exists() and Path(clip).exists() and path.samefile(clip):
@@ -78,7 +84,11 @@ class Output:
             MediaError: If format, encoder and container do not fit.
         """
         size = f"{self._shape.width}x{self._shape.height}"
-        if self._output != "-" and (is_folder(self._output) or Path(self._output).suffix.lower() in CODECS):
+        single = self._output != "-" and Path(self._output).suffix.lower() in CODECS
+        if self._output != "-" and (is_folder(self._output) or single):
+            frames = (self._source.facts.num_frames or 1) * self._factor
+            if single and frames > 1 and not is_folder(self._output):
+                raise MediaError(f"{self._output} can hold one frame, not {frames}; give a folder, or --frames 1")
             deep = max(c.bits for c in av.VideoFormat(self._source.facts.pix_fmt, 16, 16).components) > 8
             self.description = f"{size}, {16 if deep else 8}-bit images"
             return ImageSink(Path(self._output), names=self._names(), deep=deep)

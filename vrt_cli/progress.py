@@ -8,6 +8,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
+from .media import count
+
 ESTIMATE_OVER_SECONDS = 600
 
 
@@ -64,7 +66,7 @@ class FrameProgress:
     def summary(self) -> str:
         """What was done, in one line."""
         seconds = time.monotonic() - self._began
-        return f"{self.num_frames} frames in {seconds:.1f} s ({format_rate(self.num_frames, seconds)})"
+        return f"{count(self.num_frames, 'frame')} in {seconds:.1f} s ({format_rate(self.num_frames, seconds)})"
 
     def __enter__(self) -> "FrameProgress":
         self._progress.start()

@@ -10,6 +10,8 @@ from rich.console import Console
 
 from vrt_core import OPTIONS
 
+from .media import count
+
 if TYPE_CHECKING:  # the command line answers --help without loading torch
     from vrt_core import Sigma
 
@@ -69,7 +71,10 @@ def restore(
         int | None, Help(min=1, metavar="COUNT", help="Frames to take at most.", rich_help_panel="Input")
     ] = None,
     fps: Annotated[str, Help(help="Rate of a folder of images: 24, 30000/1001.", rich_help_panel="Input")] = "24",
-    codec: Annotated[str, Help(help="libx264, libx265, libsvtav1, ffv1, ...", rich_help_panel="Output")] = "libx264",
+    codec: Annotated[
+        str | None,
+        Help(help="libx264, libx265, libsvtav1, ffv1, ...; libx264, for .webm libvpx-vp9.", rich_help_panel="Output"),
+    ] = None,
     crf: Annotated[
         float | None, Help(help="Quality; for libx264 16, lower is better.", rich_help_panel="Output")
     ] = None,
@@ -86,14 +91,19 @@ def restore(
 ) -> None:
     """Restore a video or a folder of images.
 
-    Audio and subtitles are copied, colour tags and time stamps kept. Ctrl-C finishes the file with the frames done so
-    far.
+    Audio and subtitles are copied, colour tags and time stamps kept.
+
+    Ctrl-C finishes the file with the frames done so far.
     """
-    from .encoding import Encoding
+    from .encoding import Encoding, default_codec
     from .outputs import Output, check_output
 
     encoding = Encoding(
-        codec=codec, crf=crf, preset=preset, pix_fmt=pix_fmt, options=dict(map(_parse_setting, codec_option or ()))
+        codec=codec or default_codec(output),
+        crf=crf,
+        preset=preset,
+        pix_fmt=pix_fmt,
+        options=dict(map(_parse_setting, codec_option or ())),
     )
     rate, tile_px, cut_frames = _parse_rate(fps), _parse_tile(tile), _parse_cuts(cuts, start)
     sigma_255 = _parse_sigma(sigma)
@@ -154,12 +164,12 @@ def _work(source: "Source", restorer: Any, job: "Output", *, label: str, quiet: 
                 **options,
             )
         except Stopped as stopped:
-            kept = f"{stopped.num_frames} frames are in {job.name}" if stopped.num_frames else "nothing was written"
-            say(f"stopped: {kept}", always=True)
+            kept = f"{count(stopped.num_frames, 'frame')} kept in {job.name}"
+            say(f"stopped: {kept if stopped.num_frames else 'nothing was written'}", always=True)
             raise typer.Exit(interrupt.exit_code) from None
         except Exception:
             if bar.num_frames:
-                say(f"failed: {bar.num_frames} frames are kept in {job.name}", always=True)
+                say(f"failed: {count(bar.num_frames, 'frame')} kept in {job.name}", always=True)
             raise
         summary = bar.summary
     say(f"{summary} -> {job.name}")
@@ -178,7 +188,7 @@ def _open_source(clip: str, **settings: Any) -> "Source":
 
 
 def _describe(facts: "ClipFacts") -> str:
-    length = "" if facts.num_frames is None else f", {facts.num_frames} frames"
+    length = "" if facts.num_frames is None else f", {count(facts.num_frames, 'frame')}"
     return f"{facts.width}x{facts.height} {facts.pix_fmt}{length}"
 
 

@@ -1,7 +1,9 @@
 """Video files and pipes in: frames as R'G'B', other streams as packets."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import cast
 import av
 import torch
 from av.container import InputContainer
-from av.error import InvalidDataError
+from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 COPIED_KINDS = ("audio", "subtitle")
 CONTAINER_METADATA = ("major_brand", "minor_version", "compatible_brands", "encoder")
 DEFAULT_RATE = Fraction(25)
+COUNTED_BYTES = 1 << 30
+"""Largest file that is read through to count its frames, if it does not say how many they are."""
 
 
 class VideoSource:
@@ -58,12 +62,11 @@ class VideoSource:
             device: Where frames are converted and left.
 
         Raises:
-            MediaError: If there is no video stream, or no frame at `start`.
-            av.FFmpegError: If libav cannot open it.
+            MediaError: If libav cannot open it, if there is no video stream, or no frame at `start`.
         """
         self.name = "standard input" if str(path) == "-" else str(path)
         self._start, self._limit, self._device = start, limit, device
-        self._container: InputContainer = av.open("pipe:0" if str(path) == "-" else str(path))
+        self._container: InputContainer = open_input(path)
         try:
             self._video = _main_video(self._container, self.name)
             self._video.thread_type = "AUTO"
@@ -192,10 +195,34 @@ class VideoSource:
         return replace(facts, num_frames=total)
 
 
+def open_input(path: str | Path) -> InputContainer:
+    """Open a file, or "-" for standard input.
+
+    Raises:
+        MediaError: If it is not there, or nothing that libav can read.
+    """
+    piped = str(path) == "-"
+    if piped and sys.stdin.isatty():
+        raise MediaError("- reads y4m from standard input, but nothing is piped into it")
+    name = "standard input" if piped else str(path)
+    try:
+        return av.open("pipe:0" if piped else str(path))
+    except InvalidDataError as error:
+        empty = not piped and Path(path).is_file() and not Path(path).stat().st_size
+        reason = "it is empty (0 bytes)" if empty else f"no video or image that can be read ({error.strerror})"
+        raise MediaError(f"{name}: {reason}") from None
+    except FFmpegError as error:
+        raise MediaError(f"{name}: {error.strerror}") from None
+
+
 def count_frames(stream: VideoStream, rate: Fraction) -> int | None:
-    """How many frames the container says there are, or its duration tells; None if it says neither."""
+    """How many frames a file has: as it says, else counted if it is small, else by its duration; None if unknown."""
     if stream.frames:
         return stream.frames
+    path = Path(stream.container.name)
+    if path.is_file() and path.stat().st_size <= COUNTED_BYTES:
+        with suppress(FFmpegError), av.open(str(path)) as again:
+            return sum(packet.size > 0 for packet in again.demux(again.streams[stream.index])) or None
     if stream.duration and stream.time_base:
         return round(stream.duration * as_fraction(stream.time_base, Fraction(1)) * rate)
     duration = getattr(stream.container, "duration", None)

@@ -154,4 +154,6 @@ def test_one_file_cannot_hold_two_frames(tmp_path: Path, vrt: Vrt) -> None:
     clip = make_video(tmp_path / "in.mkv", num_frames=2)
     result = vrt(clip, "-o", tmp_path / "out.png")
     assert result.exit_code == 1
-    assert "more than one frame" in result.stderr
+    assert "out.png can hold one frame, not 2" in result.stderr
+    assert not (tmp_path / "out.png").exists()
+    assert vrt(clip, "-o", tmp_path / "out.png", "--frames", "1").exit_code == 0

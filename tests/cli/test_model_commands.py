@@ -49,6 +49,8 @@ def test_models_lists_every_model_in_one_line_each() -> None:
     assert "not downloaded: vrt download 001" in row_of("001_VRT_videosr_bi_REDS_6frames")
     assert "~123 MB" in row_of("001_VRT_videosr_bi_REDS_6frames")
     assert "not downloaded: vrt download spynet" in row_of("spynet")
+    for name in ("sr-small", "space-time-small"):
+        assert "shipped" in row_of(name)
     assert result.stderr == ""
 
 
@@ -58,6 +60,7 @@ def test_download_shows_the_licence_and_prints_the_path(models_folder: Path, she
     path = models_folder / f"{SMALLEST}.safetensors"
     assert result.stdout == f"{path}\n"
     assert "CC-BY-NC-4.0" in result.stderr
+    assert "\n\n" not in result.stderr
     assert len(load_weights(MODELS[SMALLEST])) == 1240
     assert "downloaded" in row_of(SMALLEST)
     assert "not downloaded" not in row_of(SMALLEST)

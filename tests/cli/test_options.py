@@ -107,8 +107,11 @@ def test_errors_are_one_line(tmp_path: Path, vrt: Vrt) -> None:
     clip = make_video(tmp_path / "in.mkv", num_frames=2)
     (tmp_path / "text.mkv").write_text("not a video")
     make_video(tmp_path / "sound.mkv", num_frames=2, audio=True)
-    assert "No such file" in one_line(vrt(tmp_path / "gone.mkv", "-o", tmp_path / "o.mkv"))
-    assert "Invalid data" in one_line(vrt(tmp_path / "text.mkv", "-o", tmp_path / "o.mkv"))
+    (tmp_path / "none.mkv").touch()
+    gone, text, none = (tmp_path / f"{name}.mkv" for name in ("gone", "text", "none"))
+    assert one_line(vrt(gone, "-o", tmp_path / "o.mkv")) == f"vrt: {gone}: no such file or folder\n"
+    assert f"vrt: {text}: no video or image that can be read" in one_line(vrt(text, "-o", tmp_path / "o.mkv"))
+    assert one_line(vrt(none, "-o", tmp_path / "o.mkv")) == f"vrt: {none}: it is empty (0 bytes)\n"
     assert "make it first" in one_line(vrt(clip, "-o", tmp_path / "no" / "o.mkv"))
     assert "no such encoder" in one_line(vrt(clip, "-o", tmp_path / "o.mkv", "--codec", "x265"))
     assert "not video" in one_line(vrt(clip, "-o", tmp_path / "o.mkv", "--codec", "aac"))
@@ -116,21 +119,23 @@ def test_errors_are_one_line(tmp_path: Path, vrt: Vrt) -> None:
     assert "no such pixel format" in one_line(vrt(clip, "-o", tmp_path / "o.mkv", "--pix-fmt", "yuv421p"))
     assert "libx264 takes" in one_line(vrt(clip, "-o", tmp_path / "o.mkv", "--pix-fmt", "rgb24"))
     assert "names no video container" in one_line(vrt(clip, "-o", tmp_path / "o.xyz"))
-    assert "cannot hold what libx264 makes" in one_line(vrt(clip, "-o", tmp_path / "o.webm"))
+    assert ".webm cannot hold" in one_line(vrt(clip, "-o", tmp_path / "o.webm", "--codec", "libx264"))
     assert "no frame 5" in one_line(vrt(clip, "-o", tmp_path / "o.mkv", "--start", "5"))
     assert "written as .png" in one_line(vrt(clip, "-o", tmp_path / "o.jpg"))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mkv", "sound.mkv", "text.mkv"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mkv", "none.mkv", "sound.mkv", "text.mkv"]
 
 
 def test_errors_of_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = make_video(tmp_path / "in.mkv", num_frames=2)
 
     def load(name: str, **options: Any) -> None:
-        raise InputError("tile_px (7) must be\n a multiple of 8")
+        raise InputError("tile_px (7) must be\n a multiple of 8, tile_overlap_px (9) not")
 
     monkeypatch.setattr(vrt_core, "load_restorer", load)
     words = ["restore", str(clip), "-o", str(tmp_path / "o.mkv"), "-m", "x"]
-    assert one_line(CliRunner().invoke(app, words)) == "vrt: tile_px (7) must be a multiple of 8\n"
+    assert (
+        one_line(CliRunner().invoke(app, words)) == "vrt: --tile (7) must be a multiple of 8, --tile-overlap (9) not\n"
+    )
     assert isinstance(CliRunner().invoke(app, ["--debug", *words]).exception, InputError)
 
 
@@ -164,13 +169,20 @@ def test_info_on_untagged_video_and_images(tmp_path: Path) -> None:
 
 def test_info_on_nonsense(tmp_path: Path) -> None:
     (tmp_path / "x.mkv").write_text("?")
-    one_line(CliRunner().invoke(app, ["info", str(tmp_path / "x.mkv")]))
+    assert "x.mkv: no video or image" in one_line(CliRunner().invoke(app, ["info", str(tmp_path / "x.mkv")]))
+    assert "gone: No such file" in one_line(CliRunner().invoke(app, ["info", str(tmp_path / "gone")]))
 
 
 def test_help_lists_the_commands() -> None:
     text = CliRunner().invoke(app, ["--help"]).stdout
     for command in ("restore", "info", "models", "download"):
         assert command in text
+
+
+def test_what_every_program_answers() -> None:
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"{vrt_core.__version__}\n"
+    assert CliRunner().invoke(app, ["-h"]).stdout == CliRunner().invoke(app, ["--help"]).stdout
+    assert "--sigma" in CliRunner().invoke(app, ["restore", "-h"]).stdout
 
 
 def test_help_comes_without_loading_torch() -> None:

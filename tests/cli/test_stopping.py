@@ -47,7 +47,7 @@ def test_ctrl_c_leaves_a_playable_file(tmp_path: Path, signum: signal.Signals, s
     assert not (tmp_path / f"out.part{suffix}").exists()
     kept = read_planes(out)
     assert 19 <= len(kept) < 190
-    assert f"stopped: {len(kept)} frames are in {out}" in messages
+    assert f"stopped: {len(kept)} frames kept in {out}" in messages
     scores = [psnr(a, b) for a, b in zip(read_planes(clip), kept, strict=False)]
     assert min(scores) > 38
     assert len(read_packets(out)) > len(kept)  # 47 packets a second against 25 frames
@@ -83,7 +83,7 @@ def test_a_failure_keeps_what_was_finished(tmp_path: Path, vrt: Vrt) -> None:
     clip, out = make_video(tmp_path / "in.mkv", audio=True), tmp_path / "out.mp4"
     result = vrt(clip, "-o", out, restorer=IdentityRestorer(fail_at=7))
     assert isinstance(result.exception, RuntimeError)  # not one of ours: it is a fault, and shown whole
-    assert f"failed: 7 frames are kept in {out}" in result.stderr
+    assert f"failed: 7 frames kept in {out}" in result.stderr
     assert len(read_planes(out)) == 7
 
 
