@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from .monitor import Monitor
+from .run import check_images
 from .schema import make_schema
 from .video import DEFAULT_CRF
 from .video_in import FileClip, TensorClip, open_clip
@@ -50,6 +51,8 @@ class Compare(io.ComfyNode):
     @classmethod
     def execute(cls, before: Any, after: Any) -> io.NodeOutput:
         """Save what is to be shown."""
+        check_images(before, "before")
+        check_images(after, "after")
         count = min(MOST_IMAGES, max(len(before), len(after)))
         shown = {"vrt_before": _save_some(before, count), "vrt_after": _save_some(after, count)}
         return io.NodeOutput(ui=shown)

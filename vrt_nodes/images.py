@@ -6,7 +6,6 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ._bridge import core
 from .run import check_model, restore_images
 from .schema import VRTModel, make_schema, model_input, option_input, rare_inputs
 
@@ -79,10 +78,6 @@ class Interpolate(io.ComfyNode):
     def execute(cls, model: Any, images: Any, **fields: Any) -> io.NodeOutput:
         """Make them."""
         check_model(model, "VRT Interpolate", ("interpolate",))
-        if len(images) == 1:
-            raise core.InputError(
-                "images holds 1 frame; VRT Interpolate makes frames between two, so give it 2 or more"
-            )
         return io.NodeOutput(restore_images([model], images, fields))
 
 

@@ -82,7 +82,9 @@ def restore_images(handles: Sequence[Handle], images: Tensor, fields: dict[str, 
         InputError: If an input is wrong.
     """
     settings, doors = run_settings(handles, fields)
-    T, H, W = _check_images(images)
+    T, H, W = check_images(images)
+    if T == 1 and any("interpolate" in handle.tasks for handle in handles):
+        raise core.InputError("images holds 1 frame; new frames are made between two, so give it 2 or more")
     monitor = Monitor()
     if images.shape[-1] == 4:
         monitor.note("the images are RGBA: colour is restored, alpha is left out")
@@ -102,16 +104,16 @@ def restore_images(handles: Sequence[Handle], images: Tensor, fields: dict[str, 
     return restored
 
 
-def _check_images(images: Tensor) -> tuple[int, int, int]:
-    """Return (T, H, W) of a batch."""
+def check_images(images: Tensor, name: str = "images") -> tuple[int, int, int]:
+    """Return (T, H, W) of a batch of images; raise InputError if it is none, by the name of the input."""
     shape = tuple(images.shape)
     if len(shape) != 4 or 0 in shape:
         raise core.InputError(
-            f"images has shape {shape}, expected at least one frame, (frames, height, width, colours)"
+            f"{name} has shape {shape}, expected at least one frame, (frames, height, width, colours)"
         )
     if shape[3] not in (3, 4):
         raise core.InputError(
-            f"images has {shape[3]} colour channels; VRT takes RGB, or RGBA without its alpha: convert it first"
+            f"{name} has {shape[3]} colour channels; VRT takes RGB, or RGBA without its alpha: convert it first"
         )
     return shape[:3]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 SCREENSHOTS = REPO / "test_screenshots"
-WAIT_SECONDS = 120
+WAIT_SECONDS = 240
 
 WIDGET = ".vrt-slider"
 

@@ -22,8 +22,8 @@ REPO = Path(__file__).parents[2]
 PACK = "ComfyUI-VRT-under-test"
 """Folder of the pack. With a dot in it, the front end looks for help pages in the wrong place."""
 
-START_SECONDS = 180
-PROMPT_SECONDS = 120
+START_SECONDS = 400
+PROMPT_SECONDS = 300
 
 Prompt = dict[str, dict[str, Any]]
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.cli.helpers import make_video, read_stamps
 from tests.nodes.fake import FakeComfyUI
+from vrt_core import InputError
 from vrt_nodes.compare import MOST_IMAGES, Compare, CompareVideo
 
 H264 = {"codec": "libx264", "size": (32, 48)}
@@ -55,6 +56,13 @@ def test_rgba_and_values_beyond_the_range_are_shown(comfy: FakeComfyUI) -> None:
     ui = Compare.execute(torch.full((1, 4, 4, 4), 2.0), torch.full((1, 4, 4, 3), -1.0)).ui
     assert levels(shown(comfy, ui, "vrt_before")) == [255]
     assert levels(shown(comfy, ui, "vrt_after")) == [0]
+
+
+def test_what_is_no_picture_is_refused_by_name(comfy: FakeComfyUI) -> None:
+    with pytest.raises(InputError, match=r"before has shape \(0, 8, 8, 3\), expected at least one frame"):
+        Compare.execute(torch.zeros(0, 8, 8, 3), grey([1]))
+    with pytest.raises(InputError, match="after has 1 colour channels"):
+        Compare.execute(grey([1]), torch.zeros(1, 8, 8, 1))
 
 
 @pytest.mark.parametrize("folder", ["input", "output", "temp"])

@@ -134,6 +134,8 @@ def test_a_sigma_that_the_model_does_not_take_is_refused(comfy: FakeComfyUI) -> 
 def test_one_frame_cannot_be_interpolated(comfy: FakeComfyUI) -> None:
     with pytest.raises(InputError, match="images holds 1 frame"):
         Interpolate.execute(comfy.load("interpolate"), batch(1), factor="2", **TILES)
+    with pytest.raises(InputError, match=r"images holds 1 frame.*2 or more"):
+        SpaceTimeSR.execute(comfy.load("sr"), batch(1), comfy.load("interpolate"), factor="2", **WINDOW)
 
 
 @pytest.mark.parametrize("shape", [(0, 32, 32, 3), (2, 32, 32, 1), (32, 32, 3)])

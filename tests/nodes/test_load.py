@@ -36,9 +36,10 @@ def test_folders_of_the_user_are_kept(comfy: FakeComfyUI, tmp_path: Path) -> Non
     assert find_parts("own.safetensors") == [(None, mine / "own.safetensors")]
 
 
-def test_the_shipped_model_loads(comfy: FakeComfyUI) -> None:
-    model = LoadModel.execute("denoise-small", "auto")[0]
-    assert model.tasks == ("denoise",)
+@pytest.mark.parametrize("name", [card.name for card in MODELS.values() if card.shipped])
+def test_every_shipped_model_loads(comfy: FakeComfyUI, name: str) -> None:
+    model = LoadModel.execute(name, "auto")[0]
+    assert model.tasks == tuple(MODELS[part].task for part in MODELS[name].links or (name,))
     assert model.dtype == torch.float32  # on a CPU
 
 

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from tests.cli.helpers import make_video
 from tests.nodes.comfy_server import PACK, PromptError, Saved, Server, complaints_in
 from tests.nodes.frozen import FROZEN, RARE
 from tests.nodes.media import noisy, picture, write_video
@@ -118,6 +119,16 @@ def test_video_is_that_of_the_command_line(server: Server, tmp_path: Path) -> No
         context = container.streams.video[0].codec_context
         assert (context.colorspace, context.color_primaries, context.color_trc, context.color_range) == (1, 1, 1, 1)
         assert container.streams.video[0].average_rate == 10
+
+
+def test_a_phone_clip_comes_out_upright_with_its_sound(server: Server) -> None:
+    size = {"codec": "libx264", "size": (32, 48)}
+    source = make_video(server.base / "input/phone.mp4", num_frames=3, rotation=90, audio=True, **size)
+    found = server.path_of(cast("Saved", server.run(restore_video("phone.mp4")).outputs["4"]["images"][0]))
+    with av.open(found) as container:
+        frame = next(container.decode(video=0))
+        assert (frame.height, frame.width, frame.rotation) == (48, 32, 0)
+    assert sound_of(found) == sound_of(source)
 
 
 @pytest.mark.parametrize(
