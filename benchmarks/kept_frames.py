@@ -112,7 +112,7 @@ def tiles(args: argparse.Namespace) -> None:
     for model in args.models:
         card = find_model(model)
         for size in ((360, 640), (720, 1280), (1080, 1920)):
-            padded = tuple(-(-side // 8) * 8 for side in size)
+            padded = -(-size[0] // 8) * 8, -(-size[1] // 8) * 8
             for gb in (6, 12, 24):
                 room = int(0.8 * gb * 1e9)
 

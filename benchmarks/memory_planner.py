@@ -1,20 +1,23 @@
 """What the memory planner predicts, beside what a pass of the network holds, and what fits where by its account.
 
     python benchmarks/memory_planner.py [--device cuda] [--models 001 005] [--sizes 6x64x64] [--dtypes float32]
+    python benchmarks/memory_planner.py --resident [--models denoise-small] [--sizes 6x64x64]
     python benchmarks/memory_planner.py --fits
 
 The pass runs on tensors without contents (FakeTensorMode), so it needs neither the memory nor the device: every tensor
 that comes into being is followed until it is freed, and the peak is the most that lived at once. What a kernel takes
 and gives back within one operation is not seen, nor what an allocator keeps; fused attention stands for its result
-alone. Stages have two blocks here, for more of them change no shape. ``--fits`` prints the side of the largest square
-tile of LQ pixels, for a clip of the frames that a model was trained with, by the planner's account: in eight tenths of
-a device's memory, less the weights. Computed, not measured.
+alone. Stages have two blocks here, for more of them change no shape. ``--resident`` runs real passes on the CPU, each
+in a fresh process, and measures what the process holds resident above what it held before, weights loaded: with what
+kernels take and the allocator keeps. ``--fits`` prints the side of the largest square tile of LQ pixels, for windows of
+the model's own length, by the planner's account: in eight tenths of a device's memory, less the weights. Computed, not
+measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import subprocess
 import sys
 import weakref
 from pathlib import Path
@@ -31,7 +34,7 @@ from torch.utils._pytree import tree_leaves
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from vrt_core import build_network, estimate_memory  # noqa: E402
+from vrt_core import build_network, estimate_memory, find_model  # noqa: E402
 
 CARDS_GB = (6, 8, 12, 16, 24, 80)
 LEAST_PX, MOST_PX = 64, 4096
@@ -67,12 +70,6 @@ def attended(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
     return torch.empty_like(q.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
 
 
-def published(model: str) -> dict[str, Any]:
-    """Return the config of the published model whose name begins so."""
-    layouts = json.loads((ROOT / "tests/golden/layouts.json").read_text())
-    return next(layout["config"] for name, layout in layouts.items() if name.startswith(model))
-
-
 def measure(config: dict[str, Any], frames: int, height: int, width: int, dtype: torch.dtype, device: str) -> int:
     """Return the peak bytes of one pass with given flows, as the engine runs it, weights not counted."""
     few = {**config, "depths": [2 if depth else 0 for depth in config["depths"]]}
@@ -90,20 +87,58 @@ def measure(config: dict[str, Any], frames: int, height: int, width: int, dtype:
     return live.peak
 
 
+def resident(config: dict[str, Any], frames: int, height: int, width: int, dtype: torch.dtype) -> int:
+    """Return the peak resident bytes above idle of a real pass in this process."""
+    from vs_official import PeakMemory
+
+    torch.set_num_threads(1)
+    few = {**config, "depths": [2 if depth else 0 for depth in config["depths"]]}
+    network = build_network(**few).to_precision(dtype)
+    clip = torch.rand(1, frames, 3 + network.config.nonblind_denoising, height, width)
+    flows: Any = None
+    if network.uses_flows:
+        pyramid = tuple(torch.rand(1, frames - 1, 2, height >> i, width >> i) for i in range(4))
+        flows = (pyramid, pyramid)
+    with torch.inference_mode():
+        least = network.size_multiple_px * max(network.config.window_size[1:])
+        small = (
+            None
+            if flows is None
+            else tuple(tuple(f[..., : least >> i, : least >> i] for i, f in enumerate(p)) for p in flows)
+        )
+        network(clip[..., :least, :least], small)  # what kernels set up once
+        with PeakMemory() as memory:
+            network(clip, flows)
+    return memory.peak_bytes
+
+
+def in_fresh_process(model: str, size: str, dtype: str) -> int:
+    """Return what ``resident`` gives in a process of its own."""
+    command = [sys.executable, __file__, "--once", "--models", model, "--sizes", size, "--dtypes", dtype]
+    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
+
+
 def compare(args: argparse.Namespace) -> None:
     """Print predicted and measured peaks."""
-    print("| model | clip | dtype | predicted GB | measured GB | predicted / measured |")
-    print("|---|---|---|---|---|---|")
+    if not args.once:
+        print("| model | clip | dtype | predicted GB | measured GB | predicted / measured |")
+        print("|---|---|---|---|---|---|")
     for model in args.models:
-        config = published(model)
+        config = dict(find_model(model).config)
         for size in args.sizes:
             frames, height, width = (int(x) for x in size.split("x"))
             if config.get("pa_frames") == 0:
                 frames = config["img_size"][0]
             for name in args.dtypes:
                 dtype = getattr(torch, name)
-                predicted = estimate_memory(config, frames, height, width, dtype, device=args.device)
-                found = measure(config, frames, height, width, dtype, args.device)
+                if args.once:
+                    return print(resident(config, frames, height, width, dtype))
+                device = "cpu" if args.resident else args.device
+                predicted = estimate_memory(config, frames, height, width, dtype, device=device)
+                if args.resident:
+                    found = in_fresh_process(model, size, name)
+                else:
+                    found = measure(config, frames, height, width, dtype, device)
                 print(
                     f"| {model} | {frames}x{height}x{width} | {name} | {predicted / 1e9:.3f} | {found / 1e9:.3f} "
                     f"| {predicted / found:.2f} |",
@@ -116,8 +151,8 @@ def fits(args: argparse.Namespace) -> None:
     print(f"| model | frames | dtype | {' | '.join(f'{gb} GB' for gb in CARDS_GB)} |")
     print("|---" * (3 + len(CARDS_GB)) + "|")
     for model in args.models:
-        config = published(model)
-        frames = config["img_size"][0]
+        card = find_model(model)
+        config, frames = dict(card.config), 4 if card.task == "interpolate" else card.window_frames
         with torch.device("meta"):
             numbers = sum(p.numel() for p in build_network(**config).parameters())
         for name in args.dtypes:
@@ -138,6 +173,8 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["001", "002", "003", "005", "009"])
     parser.add_argument("--sizes", nargs="+", default=["6x64x64", "6x128x128"], help="TxHxW")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "float16"])
+    parser.add_argument("--resident", action="store_true")
+    parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--fits", action="store_true")
     args = parser.parse_args()
     fits(args) if args.fits else compare(args)

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from .caches import Cache
     from .checkpoint import card_for_file, identify, save_weights
     from .checks import Sigma
-    from .devices import pick_dtype
+    from .devices import pick_device, pick_dtype
     from .downloads import download
     from .errors import Cancelled, InputError, NumericsError, VRTError, WeightsError
+    from .export import export_program, export_tile, load_tile
     from .fetch import Patience
     from .loading import load_restorer, make_link, make_restorer
-    from .memory import estimate_flow_memory, estimate_memory
+    from .memory import estimate_flow_memory, estimate_memory, usable_bytes
     from .models import COMPONENTS, MODELS, ModelCard, find_model
     from .network import VRT, VRTConfig, build_network
     from .noise import estimate_sigma
@@ -69,6 +70,8 @@ __all__ = [
     "estimate_flow_memory",
     "estimate_memory",
     "estimate_sigma",
+    "export_program",
+    "export_tile",
     "find_cuts",
     "find_model",
     "find_weights",
@@ -77,13 +80,16 @@ __all__ = [
     "is_cut",
     "load_network",
     "load_restorer",
+    "load_tile",
     "load_weights",
     "make_link",
     "make_restorer",
     "models_dir",
+    "pick_device",
     "pick_dtype",
     "record_weights",
     "save_weights",
+    "usable_bytes",
 ]
 
 _NAMES = {
@@ -91,12 +97,13 @@ _NAMES = {
     "caches": ("Cache",),
     "checkpoint": ("card_for_file", "identify", "save_weights"),
     "checks": ("Sigma",),
-    "devices": ("pick_dtype",),
+    "devices": ("pick_device", "pick_dtype"),
     "downloads": ("download",),
     "errors": ("Cancelled", "InputError", "NumericsError", "VRTError", "WeightsError"),
+    "export": ("export_program", "export_tile", "load_tile"),
     "fetch": ("Patience",),
     "loading": ("load_restorer", "make_link", "make_restorer"),
-    "memory": ("estimate_flow_memory", "estimate_memory"),
+    "memory": ("estimate_flow_memory", "estimate_memory", "usable_bytes"),
     "models": ("COMPONENTS", "MODELS", "ModelCard", "find_model"),
     "network": ("VRT", "VRTConfig", "build_network"),
     "noise": ("estimate_sigma",),

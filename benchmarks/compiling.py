@@ -1,0 +1,80 @@
+"""What compiling costs and gains: first pass, later passes, and a package made ahead of time, beside the plain network.
+
+    python benchmarks/compiling.py [--model denoise-small] [--size 6x64x64] [--runs 5] [--package]
+
+One process; plain and compiled passes in turn, medians, wall and processor seconds. ``--package`` adds the network
+exported and compiled ahead of time (AOTInductor), loaded from its file. The difference is relative L2 to the plain
+pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from vrt_core import VRT, export_tile, find_model, load_network, load_tile
+
+
+def timed(run: Callable[[], Tensor]) -> tuple[float, float, Tensor]:
+    """Return wall seconds, processor seconds, and the result."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    out = run()
+    return time.perf_counter() - wall, time.process_time() - cpu, out
+
+
+def main() -> None:
+    """Compare, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="denoise-small")
+    parser.add_argument("--size", default="6x64x64", help="TxHxW")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--package", action="store_true")
+    args = parser.parse_args()
+    T, H, W = (int(x) for x in args.size.split("x"))
+    network = cast(VRT, load_network(find_model(args.model)))
+    clip = torch.rand(1, T, 3 + network.config.nonblind_denoising, H, W, generator=torch.Generator().manual_seed(0))
+    clip[:, :, 3:] = 20 / 255
+    with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
+        flows = network.clip_flows(clip[:, :, :3]) if network.uses_flows else None
+        ways: dict[str, Callable[[], Tensor]] = {"plain": lambda: network(clip, flows)}
+        made, first = {"plain": 0.0}, {}
+        compiled = torch.compile(network, dynamic=False)
+        made["compile=True"] = 0.0
+        ways["compile=True"] = lambda: compiled(clip, flows)
+        if args.package:
+            start = time.perf_counter()
+            path = export_tile(network, Path(folder) / "tile.pt2", frames=T, height=H, width=W)
+            made["package"] = time.perf_counter() - start
+            packaged = load_tile(path)
+            ways["package"] = lambda: packaged(clip, flows)
+        expected = network(clip, flows)
+        for name, run in ways.items():
+            first[name] = timed(run)[0]
+        found = {name: [] for name in ways}
+        for _ in range(args.runs):
+            for name, run in ways.items():
+                found[name].append(timed(run))
+        print("| network | clip | way | made in s | first pass s | later s | gain | processor s | gain | difference |")
+        print("|---" * 10 + "|")
+        plain = [statistics.median(run[i] for run in found["plain"]) for i in (0, 1)]
+        for name, runs in found.items():
+            wall, cpu = (statistics.median(run[i] for run in runs) for i in (0, 1))
+            error = ((runs[-1][2] - expected).norm() / expected.norm()).item()
+            cells = [args.model, args.size, name, f"{made[name]:.0f}", f"{first[name]:.1f}", f"{wall:.2f}"]
+            cells += [f"{plain[0] / wall:.2f}x", f"{cpu:.2f}", f"{plain[1] / cpu:.2f}x", f"{error:.1e}"]
+            print(f"| {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""What a card does with a network: speed by precision and way of running, memory beside the planner, and transfers.
+
+    python benchmarks/on_gpu.py [--models denoise-small 001 005] [--size 256x256] [--runs 5]
+    VRT_REQUIRE_GPU=1 pytest -m gpu tests         # first, whether it is right
+
+Needs a CUDA device, and no weights: published models get random ones. For each precision (float32 with and without
+TF32, float16, bfloat16) a pass of one window runs plainly, compiled, and as a CUDA graph; medians, in turn. The
+difference is relative L2 to the first precision. Peak memory is the allocator's, above what was there, beside what the
+planner says. Transfers: frames that lie in the computer's memory, in tiles, through the engine, against
+frames on the device. ``--device cpu`` runs the same script without graphs and memory, to see that it works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from vrt_core import VRT, build_network, estimate_memory, find_model, make_restorer
+
+PRECISIONS = {
+    "fp32": (torch.float32, False),
+    "tf32": (torch.float32, True),
+    "fp16": (torch.float16, False),
+    "bf16": (torch.bfloat16, False),
+}
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Allow TF32 in products and convolutions, or forbid it."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def make_network(model: str, device: torch.device) -> VRT:
+    """Build a model with random weights that let everything take part."""
+    torch.manual_seed(0)
+    network = build_network(**find_model(model).config)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.copy_(torch.randn_like(p) * (0.02 if p.ndim > 1 else 0.1))
+    return network.to(device)
+
+
+def captured(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """Record a pass as a CUDA graph; return what replays it."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(2):
+            run()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        out = run()
+
+    def replay() -> Tensor:
+        graph.replay()
+        return out
+
+    return replay
+
+
+def seconds(run: Callable[[], object], device: torch.device) -> float:
+    """Return what it takes, the device's work included."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def passes(model: str, args: argparse.Namespace) -> None:
+    """Print a row for every precision and way of running."""
+    device, card = args.device, find_model(model)
+    frames = 4 if card.task == "interpolate" else args.window or card.window_frames
+    H, W = args.size
+    references: list[Tensor] = []
+    for name in args.precisions:
+        dtype, allowed = PRECISIONS[name]
+        with tf32(allowed), torch.inference_mode():
+            network = make_network(model, device).to_precision(dtype)
+            channels = 3 + network.config.nonblind_denoising
+            clip = torch.rand(1, frames, channels, H, W, generator=torch.Generator().manual_seed(0)).to(device)
+            flows = network.clip_flows(clip[:, :, :3]) if network.uses_flows else None
+            plain = lambda n=network, c=clip, f=flows: n(c, f)  # noqa: E731
+            idle = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
+            out = plain().clone()
+            peak = torch.cuda.max_memory_allocated(device) - idle if device.type == "cuda" else 0
+            planned = estimate_memory(card.config, frames, H, W, dtype, device=device)
+            references.append(out)
+            ways: dict[str, Callable[[], Tensor]] = {"plain": plain}
+            if device.type == "cuda":
+                ways["graph"] = captured(plain)
+            if not args.no_compile:
+                compiled = torch.compile(network, dynamic=False)
+                ways["compiled"] = lambda n=compiled, c=clip, f=flows: n(c, f)
+            first = {way: seconds(run, device) for way, run in ways.items()}
+            found: dict[str, list[float]] = {way: [] for way in ways}
+            for _ in range(args.runs):
+                for way, run in ways.items():
+                    found[way].append(seconds(run, device))
+            for way, times in found.items():
+                took, made = statistics.median(times), ways[way]()
+                error = ((made - references[0]).norm() / references[0].norm()).item()
+                cells = [model, f"{frames}x{H}x{W}", name, way, f"{first[way]:.1f}"]
+                cells += [f"{1000 * took:.1f}", f"{made.shape[1] / took:.2f}", f"{error:.1e}"]
+                cells += [f"{planned / 1e9:.3f}", f"{peak / 1e9:.3f}", f"{planned / peak:.2f}" if peak else "-"]
+                print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def transfers(model: str, args: argparse.Namespace) -> None:
+    """Print what frames in the computer's memory cost against frames on the device, through the engine in tiles."""
+    device, card = args.device, find_model(model)
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    restorer = make_restorer([(make_network(model, device), card)], device=device, dtype=dtype, tile_px=args.tile)
+    here = torch.rand(args.frames, 3, *args.size, generator=torch.Generator().manual_seed(0))
+    there = here.to(device)
+    options: dict[str, Any] = {"sigma_255": 20 if restorer.needs_sigma else None, "cuts": "off"}
+    found: dict[str, list[float]] = {"here": [], "there": []}
+    for run in range(args.runs + 1):
+        for name, frames in (("here", here), ("there", there)):
+            took = seconds(lambda f=frames: restorer.restore(f, **options), device)
+            found[name] += [took] if run else []
+    here_s, there_s = (statistics.median(times) for times in found.values())
+    print(f"| {model} | {args.frames}x{args.size[0]}x{args.size[1]} | {args.tile} | {there_s:.3f} | {here_s:.3f} "
+          f"| {here_s / there_s:.3f} |", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    """Measure, and print two tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
+    parser.add_argument("--models", nargs="+", default=["denoise-small", "001", "005", "009"])
+    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
+    parser.add_argument(
+        "--size", default="256x256", type=lambda text: tuple(int(x) for x in text.split("x")), help="HxW"
+    )
+    parser.add_argument("--window", type=int, help="frames; the model's own number by default")
+    parser.add_argument("--frames", type=int, default=36, help="of the clip that is transferred")
+    parser.add_argument("--tile", type=int, default=128, help="of the clip that is transferred, px")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--no-compile", action="store_true")
+    args = parser.parse_args()
+    if args.device.type == "cuda":
+        print(f"{torch.cuda.get_device_name(args.device)}, torch {torch.__version__}\n")
+    heads = ["model", "pass", "precision", "way", "first pass s", "later ms", "frames/s", "difference"]
+    heads += ["planned GB", "peak GB", "planned / peak"]
+    print(f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", sep="\n")
+    for model in args.models:
+        passes(model, args)
+    print("\n| model | clip | tile | frames on the device s | in the computer s | ratio |", "|---" * 6 + "|", sep="\n")
+    for model in args.models:
+        transfers(model, args)
+
+
+if __name__ == "__main__":
+    main()

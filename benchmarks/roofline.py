@@ -1,0 +1,132 @@
+"""What a network could reach on a card, on paper: work and bytes for each frame, and which of them binds.
+
+    python benchmarks/roofline.py [--models 001 005 denoise-small] [--tile 256x256]
+
+Products (linear layers, convolutions, attention) are counted on tensors without contents, and so are bytes: what every
+operation reads and writes, as the network runs without a compiler. Views move nothing; operations that a compiler would
+fuse are counted one by one, so this is the most that is moved. The least is what matrix products, convolutions,
+attention, sampling and copies alone read and write: all else fused into them. Peaks of the cards are those of
+NVIDIA's data sheets, dense: RTX 4090 82.6 TFLOP/s in float32, 82.6 in TF32, 165.2 in float16 with float32 sums, 1008
+GB/s; H100 SXM 66.9, 494.7, 989.4, 3350 GB/s. Nothing here was measured on a card; a third to a half of what is
+written here would be good.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from memory_planner import attended
+
+from vrt_core import build_network, find_model
+
+MOVERS = ("mm", "bmm", "convolution", "grid_sampler", "copy", "cat", "index", "embedding", "gather")
+
+
+@dataclass(frozen=True)
+class Card:
+    """Peaks of a card."""
+
+    name: str
+    flop_rate: dict[str, float]
+    """FLOP per second of dense products, by precision."""
+    byte_rate: float
+    """Bytes per second from and to its memory."""
+
+
+CARDS = (
+    Card("RTX 4090", {"fp32": 82.6e12, "tf32": 82.6e12, "fp16": 165.2e12}, 1.008e12),
+    Card("H100 SXM", {"fp32": 66.9e12, "tf32": 494.7e12, "fp16": 989.4e12}, 3.35e12),
+)
+
+
+class Traffic(TorchDispatchMode):
+    """Counts the bytes that operations read and write; ``least`` those of operations that cannot be fused away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = self.least = self.calls = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+        """Run the operation and count, unless it gives a view."""
+        out = func(*args, **(kwargs or {}))
+        read = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        written = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
+        seen = {x.untyped_storage()._cdata for x in read}
+        in_place = func._schema.is_mutable
+        if written and (in_place or any(x.untyped_storage()._cdata not in seen for x in written)):
+            moved = sum(x.numel() * x.element_size() for x in read + written)
+            self.most += moved
+            self.calls += 1
+            name = func.name()
+            self.least += moved if any(mover in name for mover in MOVERS) else 0
+        return out
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, **options: Any) -> Tensor:
+        """Stand in for a fused kernel, which reads its operands and writes its result."""
+        moved = 2 * q.numel() + k.numel() + v.numel() + (0 if attn_mask is None else attn_mask.numel())
+        self.most += (moved - q.numel()) * q.element_size()  # the result is counted where it is made
+        self.least += moved * q.element_size()
+        return attended(q, k, v)
+
+
+def count(config: dict[str, Any], frames: int, height: int, width: int, dtype: torch.dtype) -> tuple[int, Traffic]:
+    """Return the FLOP of a pass with given flows, and its traffic."""
+    with torch.device("meta"), torch.inference_mode():
+        network = build_network(**config).to_precision(dtype)
+        clip = torch.empty(1, frames, 3 + network.config.nonblind_denoising, height, width)
+        flows: Any = None
+        if network.uses_flows:
+            pyramid = tuple(torch.empty(1, frames - 1, 2, height >> i, width >> i) for i in range(4))
+            flows = (pyramid, pyramid)
+        with FlopCounterMode(display=False) as products:
+            network(clip, flows)
+        with Traffic() as traffic, patch.object(F, "scaled_dot_product_attention", traffic.attend):
+            network(clip, flows)
+    return products.get_total_flops(), traffic
+
+
+def main() -> None:
+    """Print a table, computed and not measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["001", "002", "005", "009", "denoise-small"])
+    parser.add_argument("--tile", default="256x256", help="HxW of the input")
+    args = parser.parse_args()
+    height, width = (int(x) for x in args.tile.split("x"))
+    heads = ["model", "pass", "precision", "GFLOP/frame", "GB/frame", "fused", "operations", "card"]
+    heads += ["fps by products", "by bytes", "by bytes, fused", "binds"]
+    print(f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", sep="\n")
+    for model in args.models:
+        card = find_model(model)
+        interpolates = card.task == "interpolate"
+        frames = 4 if interpolates else card.window_frames
+        made = 1 if interpolates else frames - card.overlap_frames  # frames of a pass that are kept
+        short = card.name.partition("_")[0]
+        for dtype, precisions in ((torch.float32, ("fp32", "tf32")), (torch.float16, ("fp16",))):
+            flop, traffic = count(dict(card.config), frames, height, width, dtype)
+            work = [f"{flop / made / 1e9:.0f}", *(f"{x / made / 1e9:.2f}" for x in (traffic.most, traffic.least))]
+            for precision in precisions:
+                for each in CARDS:
+                    products = each.flop_rate[precision] / (flop / made)
+                    most, least = (each.byte_rate / (x / made) for x in (traffic.most, traffic.least))
+                    binds = "bytes" if least < products else "products" if products < most else "bytes until fused"
+                    cells = [short, f"{frames}x{height}x{width}", precision, *work, f"{traffic.calls}", each.name]
+                    cells += [f"{products:.1f}", f"{most:.1f}", f"{least:.1f}", binds]
+                    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
