@@ -24,6 +24,7 @@ from .flicker import flicker_255
 from .footage import add_camera_noise, compress
 from .metrics import psnr, ssim
 from .photos import Exposure, MovingPhotos
+from .tasks import BLURRED_DB
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,6 @@ Rows = dict[str, dict[str, float]]
 """Scores by clip, then by method."""
 
 FLICKER_PHOTOS = 2  # moving photos of each video
-BLURRED_DB = 35.0  # a draw that is hardly blurred is drawn again
 BLUR = Exposure(subframes=9, shutter=0.8, speed_px=(3.0, 10.0))
 BLUR_SIZE_PX, NUM_BLURRED = 128, 3
 NOISE_RATIOS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # of the Wiener filter: its best one per clip is scored

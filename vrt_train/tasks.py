@@ -12,11 +12,13 @@ from vrt_core import estimate_sigma
 
 from .degrade import add_noise, blur_down, enlarge, round_to_8bit, shrink
 from .footage import add_camera_noise, compress
+from .metrics import psnr
 from .photos import Exposure
 
 if TYPE_CHECKING:
     from .dataset import DataConfig, Library
 
+BLURRED_DB, BLUR_TRIES = 35.0, 5  # clips that are hardly blurred teach little and are drawn again
 HELD_END_SHARE = 0.3  # of the interpolation clips that begin or end a video: its first or last frame stands in
 
 
@@ -78,15 +80,20 @@ def sr(rng: np.random.Generator, library: "Library", config: "DataConfig") -> Ex
 
 def deblur(rng: np.random.Generator, library: "Library", config: "DataConfig") -> Example:
     """The mean of what a photo moves through, or of frames of a fast film, while the shutter is open."""
-    exposure = Exposure(
-        subframes=int(rng.choice(config.subframes)),
-        shutter=float(rng.uniform(*config.shutter)),
-        speed_px=config.speed_px,
-    )
-    clip = library.draw(rng, config.num_frames, config.crop_px, config.film_share, exposure)
-    subframes = clip.frames.unflatten(0, (config.num_frames, exposure.subframes))
-    blurred = into_file(rng, round_to_8bit(subframes.mean(dim=1)), config)
-    sharp = subframes[:, exposure.subframes // 2].contiguous()
+    tries = BLUR_TRIES
+    while True:
+        exposure = Exposure(
+            subframes=int(rng.choice(config.subframes)),
+            shutter=float(rng.uniform(*config.shutter)),
+            speed_px=config.speed_px,
+        )
+        clip = library.draw(rng, config.num_frames, config.crop_px, config.film_share, exposure)
+        subframes = clip.frames.unflatten(0, (config.num_frames, exposure.subframes))
+        blurred, sharp = subframes.mean(dim=1), subframes[:, exposure.subframes // 2].contiguous()
+        tries -= 1
+        if not tries or psnr(blurred, sharp) < BLURRED_DB:
+            break
+    blurred = into_file(rng, round_to_8bit(blurred), config)
     return Example(blurred, sharp, clip.backward, clip.forward, torch.tensor(clip.has_flow))
 
 
