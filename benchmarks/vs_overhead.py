@@ -71,7 +71,7 @@ def main() -> None:
     restorer = load_restorer("denoise-small", tile_px=0, **OPTIONS)
 
     def engine() -> np.ndarray:
-        return torch.stack(list(restorer.stream(frames, sigma_255=20, cuts="off"))).numpy()
+        return torch.stack(list(restorer.stream(frames, sigma_255=20))).numpy()
 
     def through_filter() -> np.ndarray:
         # Made anew for each run, so that nothing is in its caches; loading the model is not timed.
@@ -84,8 +84,8 @@ def main() -> None:
                     results.append(np.stack([np.asarray(frame[c]) for c in range(3)]))
         return np.stack(results)
 
-    clips = deque(restore(clip, sigma=20, tile=0, cuts="off", **OPTIONS) for _ in range(args.runs))
-    list(restorer.stream(frames[:12], sigma_255=20, cuts="off"))  # warm
+    clips = deque(restore(clip, sigma=20, tile=0, **OPTIONS) for _ in range(args.runs))
+    list(restorer.stream(frames[:12], sigma_255=20))  # warm
     found: dict[str, list[tuple[float, float]]] = {"engine": [], "filter": []}
     for i in range(args.runs):
         sides = [("engine", engine), ("filter", through_filter)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import vapoursynth as vs
@@ -36,11 +37,17 @@ def check_clip(clip: object) -> None:
             f"vrt: clip must be RGBS or RGBH, got {clip.format.name}; convert first, e.g. "
             f"clip.resize.Bicubic(format=vs.RGBS{matrix})"
         )
-    _check_in_memory(clip, "clip")
+    check_in_memory(clip, "clip")
 
 
-def check_choices(*, device: object, precision: object, cuts: object, num_streams: object) -> list[str]:
+def check_choices(
+    *, model: object, device: object, precision: object, cuts: object, num_streams: object, compile: object
+) -> list[str]:
     """Return the devices, each by its name; raise vs.Error if an argument is none of what it can be."""
+    if not isinstance(model, (str, Path)):
+        raise vs.Error(f"vrt: model must be a name or the path of a weights file, got {model!r}")
+    if not isinstance(compile, bool):
+        raise vs.Error(f"vrt: compile must be True or False, got {compile!r}")
     for name, value, kind in (("cuts", cuts, CutSource), ("precision", precision, Precision)):
         if value not in get_args(kind):
             raise vs.Error(f"vrt: {name} must be one of {', '.join(get_args(kind))}, got {value!r}")
@@ -61,7 +68,10 @@ def check_sigma(sigma: object, clip: vs.VideoNode, restorer: Restorer, model: st
         if sigma is not None:
             raise vs.Error(f"vrt: model {model!r} takes no sigma, got {_name(sigma)}; leave it out")
     elif sigma is None:
-        raise vs.Error(f"vrt: model {model!r} needs sigma, the strength of the noise in 8-bit units, e.g. sigma=20")
+        raise vs.Error(
+            f"vrt: model {model!r} needs sigma, the strength of the noise in 8-bit units, e.g. sigma=20, or "
+            "sigma='auto' to have it estimated"
+        )
     elif isinstance(sigma, vs.VideoNode):
         _check_sigma_clip(sigma, clip)
         if [link.needs_sigma for link in restorer.links].index(True) or sum(x.needs_sigma for x in restorer.links) > 1:
@@ -85,10 +95,11 @@ def _check_sigma_clip(sigma: vs.VideoNode, clip: vs.VideoNode) -> None:
     if ours != theirs:
         wanted, got = ("{}x{} px and {} frames".format(*facts) for facts in (theirs, ours))
         raise vs.Error(f"vrt: sigma must be as large and as long as clip, {wanted}, got {got}")
-    _check_in_memory(sigma, "sigma")
+    check_in_memory(sigma, "sigma")
 
 
-def _check_in_memory(clip: vs.VideoNode, name: str) -> None:
+def check_in_memory(clip: vs.VideoNode, name: str) -> None:
+    """Raise vs.Error for a clip whose frames lie on a GPU."""
     if getattr(clip, "gpu_resident", False):  # from R80 on
         raise vs.Error(f"vrt: {name} must be in main memory, got one on the GPU; use {name}.std.GPUDownload() first")
 

@@ -23,9 +23,9 @@ def restored(
     clip: vs.VideoNode,
     restorers: Sequence[Restorer],
     *,
-    sigma: Sigma | vs.VideoNode | None = None,
-    cuts: CutSource = "props",
-    num_streams: int = 1,
+    sigma: Sigma | vs.VideoNode | None,
+    cuts: CutSource,
+    num_streams: int,
 ) -> vs.VideoNode:
     """Restore a clip; the arguments are checked already.
 

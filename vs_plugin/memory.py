@@ -63,7 +63,9 @@ def estimate_windows(
     faded = min(2 * overlap_frames, window_frames)  # in float32 until they are blended
     window_bytes = ((window_frames - faded) * sample_bytes + faded * 4) * made_bytes
     cached = cached_frames(window_frames, window_frames - overlap_frames, num_lanes)
-    return cached * frame_bytes(source) + (kept_windows(overlap_frames, num_lanes) + num_lanes) * window_bytes
+    waiting = num_lanes if num_lanes > 1 else 0  # to keep all lanes busy, as many frames again are asked for
+    windows = kept_windows(overlap_frames, num_lanes) + num_lanes + waiting
+    return cached * frame_bytes(source) + windows * window_bytes
 
 
 def estimate_between(source: vs.VideoNode, window_frames: int, num_lanes: int = 1) -> int:

@@ -21,7 +21,7 @@ core = cast(Any, vs.core)  # the stubs of VapourSynth know no filters
 
 def windowed(clip: vs.VideoNode, *restorers: "FakeRestorer | FakeInterpolator", **options: Any) -> vs.VideoNode:
     """The graph of the filter around stand-ins, one for each device."""
-    return restored(clip, cast(Any, restorers), **options)
+    return restored(clip, cast(Any, restorers), **{"sigma": None, "cuts": "props", "num_streams": 1, **options})
 
 
 def later_weight(n: int, start: int, overlap: int, cuts: Iterable[int]) -> float:

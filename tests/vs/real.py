@@ -49,7 +49,7 @@ def fill(n, f):
 
 blank = vs.core.std.BlankClip(None, W, H, vs.RGBS, T, keep=True)
 clip = vs.core.std.ModifyFrame(blank, blank, fill)
-options = dict(window=4, overlap=2, device="cpu", tile=0)
+options = dict(window=4, overlap=2, device="cpu", tile=0, cuts="props")
 {restoring}
 """
 

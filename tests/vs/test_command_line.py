@@ -3,9 +3,11 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
+import pytest
 import torch
 import vapoursynth as vs
 
@@ -14,7 +16,10 @@ from tests.vs.real import ROOT, as_clip
 from vs_plugin import restore
 
 
-def test_the_same_frames_as_the_command_line(models: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("tasks", "sigma", "factor"), [(["sr", "interpolate"], None, 2), (["denoise"], "auto", 1)])
+def test_the_same_frames_as_the_command_line(
+    models: dict[str, Path], tmp_path: Path, tasks: list[str], sigma: Literal["auto"] | None, factor: int
+) -> None:
     codes = np.random.default_rng(0).integers(0, 65536, (7, 24, 32, 3), np.uint16)
     codes[4:] = 65535 - codes[4:] // 8  # another scene, which both have to find
     codes[:4] //= 8
@@ -24,19 +29,20 @@ def test_the_same_frames_as_the_command_line(models: dict[str, Path], tmp_path: 
         for picture in codes:
             file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb48le").reformat(format="gbrp16le")))
         file.mux(stream.encode())
-    model = f"{models['sr']}+{models['interpolate']}"
+    model = "+".join(str(models[task]) for task in tasks)
     command = ["restore", source, "-o", out, "-m", model, "--codec", "ffv1", "--pix-fmt", "gbrp16le"]
     common = ["--device", "cpu", "--precision", "fp32", "--tile", "0", "--window", "4", "--overlap", "2"]
+    common += ["--sigma", sigma] if sigma else []
     run = [sys.executable, "-c", "from vrt_cli.main import app; app()", *map(str, command), *common]
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
     frames = torch.from_numpy(codes.astype(np.float32) / 65535).movedim(3, 1).contiguous()
-    clip = restore(as_clip(frames, vs.RGBS), model=model, window=4, overlap=2, tile=0, device="cpu", cuts="auto")
-    got = fetch(clip, [3, 13, 0, 8, 7, 9, 1, 2, 4, 5, 6, 10, 11, 12])
+    clip = restore(as_clip(frames, vs.RGBS), model=model, sigma=sigma, window=4, overlap=2, tile=0, device="cpu")
+    got = fetch(clip, range(7 * factor - 1, -1, -1))
     with av.open(str(out)) as file:
         written = [frame.reformat(format="rgb48le").to_ndarray() for frame in file.decode(video=0)]
-    assert len(written) == clip.num_frames == 14
+    assert len(written) == clip.num_frames == 7 * factor
     for n, picture in enumerate(written):
         codes_here = np.rint(got[n] * np.float32(65535)).clip(0, 65535).astype(np.uint16)
         assert np.array_equal(codes_here.transpose(1, 2, 0), picture), n

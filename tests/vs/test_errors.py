@@ -1,6 +1,7 @@
 """What goes wrong says so in one line, with what to do."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -11,6 +12,7 @@ import vs_plugin.filter
 from tests.vs.fake import FakeRestorer, Source, core, fetch, windowed
 from vrt_core import InputError, WeightsError
 from vs_plugin import restore
+from vs_plugin.checks import check_in_memory
 from vs_plugin.errors import one_line
 from vs_plugin.lanes import make_lanes
 
@@ -51,6 +53,33 @@ def test_a_clip_must_be_a_clip() -> None:
     assert "got str" in refusal("in.mkv")
 
 
+def test_clips_on_the_gpu_are_refused(clip: vs.VideoNode) -> None:
+    """Whether a clip is there can be asked from R80 on; one to ask takes a Vulkan driver."""
+    with pytest.raises(vs.Error, match=r"^vrt: sigma must be in main memory.*use sigma\.std\.GPUDownload\(\) first"):
+        check_in_memory(cast(Any, SimpleNamespace(gpu_resident=True)), "sigma")
+    check_in_memory(clip, "clip")
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"model": 5}, "model must be a name or the path of a weights file, got 5"),
+        ({"compile": "yes"}, "compile must be True or False, got 'yes'"),
+        ({"num_streams": 0}, "num_streams must be a whole number of at least 1 window, got 0"),
+        ({"device": []}, "device must be a name or a list of names"),
+        ({"device": ["cpu", 1]}, "got ['cpu', 1]"),
+        ({"device": "gpu0"}, "device ('gpu0') is unknown"),
+        ({"window": 0}, "window (0) must be a whole number of at least 1 frame"),
+        ({"window": 12, "overlap": 9}, "overlap (9) must be between 0 and half of window (12)"),
+        ({"tile": 30}, "tile (30) must be a multiple of 8 px"),
+        ({"tile_overlap": 3}, "tile_overlap (3) must be a multiple of 8 px"),
+        ({"factor": 4}, "does not interpolate"),
+    ],
+)
+def test_options_are_told_their_rule(clip: vs.VideoNode, option: dict[str, Any], words: str) -> None:
+    assert words in refusal(clip, **{"sigma": 20, "device": "cpu", **option})
+
+
 @pytest.mark.parametrize("option", [{"cuts": "always"}, {"precision": "int8"}])
 def test_choices_are_listed(clip: vs.VideoNode, option: dict[str, str]) -> None:
     message = refusal(clip, **option)
@@ -85,7 +114,7 @@ def test_limits_of_the_core_are_told(clip: vs.VideoNode, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("facts", "sigma", "words"),
     [
-        ({"needs_sigma": True}, None, "needs sigma"),
+        ({"needs_sigma": True}, None, "sigma=20, or sigma='auto'"),
         ({"needs_sigma": True}, 51, "from 0 to 50"),
         ({"needs_sigma": True}, float("nan"), "from 0 to 50"),
         ({"needs_sigma": True}, "20", "must be a number"),

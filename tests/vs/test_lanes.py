@@ -85,7 +85,7 @@ def test_the_real_engine_on_two_devices(models: dict, clip: torch.Tensor) -> Non
     restorer = load_restorer(models["deblur"], device="cpu", window_frames=4, overlap_frames=2, tile_px=0)
     expected = restorer.restore(clip, cuts=[6]).numpy()
     source = as_clip(clip, vs.RGBS, cuts=(6,))
-    options: dict[str, Any] = {"model": str(models["deblur"]), "window": 4, "overlap": 2, "tile": 0}
+    options: dict[str, Any] = {"model": models["deblur"], "window": 4, "overlap": 2, "tile": 0, "cuts": "props"}
     got = fetch(restore(source, device=["cpu", "cpu"], **options), requests=8)
     assert all(np.array_equal(got[n], expected[n]) for n in got)
     got = fetch(restore(source, device="cpu", num_streams=3, **options), [10, 5, 6], requests=2)
@@ -93,17 +93,32 @@ def test_the_real_engine_on_two_devices(models: dict, clip: torch.Tensor) -> Non
 
 
 def test_each_device_gets_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[Any, Any]] = []
+    seen: list[tuple[Any, ...]] = []
 
-    def load(*_: object, device: str, compile: bool, **__: object) -> FakeRestorer:
-        seen.append((device, compile))
+    def load(*_: object, device: str, compile: bool, memory_bytes: int | None, **__: object) -> FakeRestorer:
+        seen.append((device, compile, memory_bytes))
         return FakeRestorer(6, 2)
 
     monkeypatch.setattr(vs_plugin.filter, "load_restorer", load)
     clip = core.std.BlankClip(None, 16, 16, vs.RGBS, 5)
     restore(clip, device=["cuda:0", "cuda:1"], compile=True)
     restore(clip, device="xpu")
-    assert seen == [("cuda:0", True), ("cuda:1", True), ("xpu", False)]
+    assert seen == [("cuda:0", True, None), ("cuda:1", True, None), ("xpu", False, None)]
+
+
+def test_windows_at_once_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int | None] = []
+
+    def load(*_: object, memory_bytes: int | None, **__: object) -> FakeRestorer:
+        seen.append(memory_bytes)
+        return FakeRestorer(6, 2)
+
+    monkeypatch.setattr(vs_plugin.filter, "load_restorer", load)
+    monkeypatch.setattr(vs_plugin.filter, "usable_bytes", lambda device: {"cpu": 1200}[device.type])
+    clip = core.std.BlankClip(None, 16, 16, vs.RGBS, 5)
+    restore(clip, device="cpu", num_streams=3)
+    restore(clip, device=["cpu", "cpu"], num_streams=2)
+    assert seen == [400, 300, 300]
 
 
 @pytest.mark.gpu

@@ -5,15 +5,47 @@ import subprocess
 import sys
 import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import vapoursynth as vs
 
-from tests.vs.fake import FakeRestorer, Source, core, fetch, windowed
-from vs_plugin.memory import estimate_windows
+from tests.vs.fake import FakeInterpolator, FakeRestorer, Source, core, fetch, windowed
+from vs_plugin.memory import estimate_between, estimate_windows
 
 ROOT = Path(__file__).parents[2]
+
+
+class Watched:
+    """Notes how much VapourSynth holds, above the start, whenever a window is restored or ``note`` is called."""
+
+    def __init__(self) -> None:
+        gc.collect()
+        self._before, self.most_bytes = vs.core.used_cache_size, 0
+
+    def note(self) -> None:
+        self.most_bytes = max(self.most_bytes, vs.core.used_cache_size - self._before)
+
+    def watch(self, restorer: Any) -> Any:
+        work = restorer.restore_window
+
+        def restore_window(*args: Any, **options: Any) -> Any:
+            self.note()
+            return work(*args, **options)
+
+        restorer.restore_window = restore_window
+        return restorer
+
+    def run(self, clip: vs.VideoNode, requests: int) -> None:
+        pending = []
+        for n in range(clip.num_frames):
+            pending.append(clip.get_frame_async(n))
+            if len(pending) == requests:
+                pending.pop(0).result().close()
+            self.note()
+        while pending:
+            pending.pop(0).result().close()
 
 
 @pytest.mark.parametrize("scale", [1, 2])
@@ -21,26 +53,32 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("requests", [1, 12])
 def test_the_estimate_bounds_the_frames_held(scale: int, vs_format: int, requests: int) -> None:
     vs.core.num_threads = 4
-    gc.collect()
-    before, peaks = vs.core.used_cache_size, []
-
-    class Watched(FakeRestorer):
-        def restore_window(self, *args, **options):
-            peaks.append(vs.core.used_cache_size - before)
-            return super().restore_window(*args, **options)
-
+    watched = Watched()
     source = Source(60, width=320, height=180, vs_format=vs_format)
-    clip = windowed(source.clip, Watched(8, 2, scale=scale))
-    pending = []
-    for n in range(60):
-        pending.append(clip.get_frame_async(n))
-        if len(pending) == requests:
-            pending.pop(0).result().close()
-        peaks.append(vs.core.used_cache_size - before)
-    while pending:
-        pending.pop(0).result().close()
+    watched.run(windowed(source.clip, watched.watch(FakeRestorer(8, 2, scale=scale))), requests)
     estimate = estimate_windows(source.clip, source.clip.format, scale, 8, 2)
-    assert 0.7 * estimate < max(peaks) < 1.25 * estimate
+    assert 0.7 * estimate < watched.most_bytes < 1.25 * estimate
+
+
+def test_the_estimate_bounds_the_frames_held_by_several_devices() -> None:
+    vs.core.num_threads = 8
+    watched = Watched()
+    source = Source(90, width=320, height=180)
+    restorers = [watched.watch(FakeRestorer(8, 2, seconds=0.002)) for _ in range(2)]
+    watched.run(windowed(source.clip, *restorers, num_streams=2), 32)
+    estimate = estimate_windows(source.clip, source.clip.format, 1, 8, 2, num_lanes=4)
+    assert 0.6 * estimate < watched.most_bytes < 1.25 * estimate
+
+
+@pytest.mark.parametrize("requests", [1, 12])
+def test_the_estimate_bounds_the_frames_held_by_interpolation(requests: int) -> None:
+    vs.core.num_threads = 4
+    watched = Watched()
+    source = Source(60, width=320, height=180)
+    watched.run(windowed(source.clip, watched.watch(FakeInterpolator(2, seconds=0.002))), requests)
+    on_the_way = requests * source.pixels[0].nbytes  # results that the reader has not taken
+    estimate = estimate_between(source.clip, 4)
+    assert 0.6 * estimate < watched.most_bytes < 1.25 * estimate + on_the_way
 
 
 def test_nothing_is_restored_again_when_the_caches_are_emptied() -> None:
@@ -76,9 +114,10 @@ def test_the_model_goes_with_the_last_node() -> None:
     source = Source(20, width=320, height=240)
     restorer = FakeRestorer(8, 2)
     gone = weakref.ref(restorer)
-    clip = windowed(source.clip, restorer)
-    fetch(clip)
-    del restorer, clip, source
+    first, second = windowed(source.clip, restorer), windowed(source.clip, restorer)
+    fetch(first)
+    fetch(second)
+    del restorer, first, second, source
     gc.collect()
     assert gone() is None
     assert vs.core.used_cache_size == before

@@ -50,7 +50,7 @@ def test_cuts_are_found_in_the_frames(models: dict[str, Path], clip: torch.Tenso
     restorer = load_restorer(models["deblur"], device="cpu", window_frames=4, overlap_frames=2, tile_px=0)
     expected = restorer.restore(scenes, cuts=[5]).numpy()
     source = as_clip(scenes, vs.RGBS)
-    got = fetch(restore(source, model=str(models["deblur"]), cuts="auto", window=4, overlap=2, device="cpu", tile=0))
+    got = fetch(restore(source, model=str(models["deblur"]), window=4, overlap=2, device="cpu", tile=0))
     assert all(np.array_equal(got[n], expected[n]) for n in got)
 
 

@@ -2,6 +2,7 @@
 
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_frames_depend_on_their_number_alone(threads: int, order: str) -> None:
     for num_frames, window, overlap in SHAPES:
         source = Source(num_frames)
         expected = FakeRestorer(window, overlap).restore(source.frames).numpy()
-        for requests in (1, 2, 5, 16):
+        for requests in (1, 2, 5, 16, 64):
             restorer = FakeRestorer(window, overlap)
             got = fetch(windowed(source.clip, restorer), ordered(num_frames, order), requests=requests)
             wrong = [n for n in range(num_frames) if not np.array_equal(got[n], expected[n])]
@@ -82,6 +83,17 @@ def test_several_consumers_share_a_window() -> None:
         got = fetch(consume(windowed(source.clip, restorer)), requests=4)
         assert set(restorer.runs.values()) == {1}
     assert np.array_equal(got[17][..., : expected.shape[-1]], expected[17])
+
+
+def test_readers_that_do_not_wait_for_each_other_get_the_same() -> None:
+    vs.core.num_threads = 4
+    source = Source(60)
+    expected = FakeRestorer(8, 2).restore(source.frames).numpy()
+    clip = windowed(source.clip, FakeRestorer(8, 2, seconds=0.002))
+    orders = [range(60), range(59, -1, -1), ordered(60, "random")]
+    with ThreadPoolExecutor(3) as pool:
+        for got in pool.map(lambda order: fetch(clip, order, requests=5), orders):
+            assert [n for n in range(60) if not np.array_equal(got[n], expected[n])] == []
 
 
 @pytest.mark.parametrize("threads", [1, 2, 8])

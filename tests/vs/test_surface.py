@@ -1,0 +1,42 @@
+"""What scripts of users rely on: names, order, and defaults of the arguments. A change here breaks scripts."""
+
+import inspect
+import typing
+from pathlib import Path
+
+import vs_plugin
+from vs_plugin import restore
+from vs_plugin.checks import Precision
+from vs_plugin.scenes import CutSource
+
+DEFAULTS = {
+    "model": "denoise-small",
+    "sigma": None,
+    "factor": 2,
+    "device": "auto",
+    "precision": "auto",
+    "window": None,
+    "overlap": None,
+    "tile": "auto",
+    "tile_overlap": None,
+    "cuts": "auto",
+    "num_streams": 1,
+    "compile": False,
+}
+
+
+def test_arguments_are_never_lost() -> None:
+    clip, *options = inspect.signature(restore).parameters.values()
+    assert (clip.name, clip.kind) == ("clip", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    assert {option.kind for option in options} == {inspect.Parameter.KEYWORD_ONLY}
+    assert {option.name: option.default for option in options} == DEFAULTS
+    assert set(typing.get_args(CutSource)) >= {"props", "auto", "off"}
+    assert set(typing.get_args(Precision)) >= {"auto", "fp32", "fp16", "bf16"}
+
+
+def test_arguments_are_explained_and_typed() -> None:
+    assert restore.__doc__ is not None
+    for name in DEFAULTS:
+        assert f"\n        {name}: " in restore.__doc__ or f"\n    {name}: " in restore.__doc__, name
+        assert restore.__annotations__[name]
+    assert Path(vs_plugin.__file__).with_name("py.typed").exists()
