@@ -132,7 +132,8 @@ def test_seldom_used_inputs_are_unfolded_from_the_menu(front_end: FrontEnd) -> N
     assert front_end.place("VRTRestoreVideo") == ["sigma_255", "factor"]
     front_end.screenshot("folded")
     front_end.page.mouse.click(*front_end.title_place(), button="right")
-    front_end.page.get_by_text("Show Advanced", exact=True).first.click()
+    front_end.page.locator(".litemenu-entry").get_by_text("Show Advanced", exact=True).click()
+    front_end.page.wait_for_function("() => app.graph._nodes[0].showAdvanced")
     assert front_end.visible_widgets()[2:] == ["window_frames", "overlap_frames", *TILES, "crf"]
     front_end.screenshot("unfolded")
 
