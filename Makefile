@@ -8,7 +8,6 @@
 VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 READY  := $(VENV)/.ready
-PYTHON ?= python3.12
 UV     := $(shell command -v uv 2>/dev/null)
 
 .PHONY: demo test test-slow lint format wheel clean
@@ -39,14 +38,19 @@ wheel: $(READY)
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo_out .pytest_cache .hypothesis .ruff_cache
 
-# An environment that is there already is used as it is, with whatever is missing added.
+# An environment that is there already is used as it is, with whatever is missing added. Names may be shims that lead
+# nowhere, so each is tried.
 $(VENV)/bin/python:
 ifneq ($(UV),)
 	uv venv --python 3.12 $(VENV)
 else
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || { \
-	  echo "Python 3.12 or newer is needed: install it, or uv, or say PYTHON=/path/to/python" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@for python in $(or $(PYTHON),python3.12 python3 python3.13 python3.14 python); do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then \
+	    echo "$$python -m venv $(VENV)"; $$python -m venv $(VENV) && exit; \
+	    rm -rf $(VENV); echo "$$python cannot make a virtual environment; on Debian, install python3-venv" >&2; exit 1; \
+	  fi; \
+	done; \
+	echo "Python 3.12 or newer is needed: install it, or uv, or say PYTHON=/path/to/python" >&2; exit 1
 endif
 
 # `vapoursynth config` tells vspipe, once per user and environment, which Python to use.
