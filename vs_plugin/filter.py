@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,6 +80,8 @@ def restore(
     devices = check_choices(
         model=model, device=device, precision=precision, cuts=cuts, num_streams=num_streams, compile=compile
     )
+    if compile:  # VapourSynth prints whatever is logged, and the compiler's cache tells of every lock
+        logging.getLogger("filelock").setLevel(logging.WARNING)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # stdout is the video
             restorers = [

@@ -1,5 +1,6 @@
 """Several devices, and several windows at once on one: who does what, in which order, and once only."""
 
+import logging
 import threading
 from typing import Any
 
@@ -103,6 +104,7 @@ def test_each_device_gets_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     clip = core.std.BlankClip(None, 16, 16, vs.RGBS, 5)
     restore(clip, device=["cuda:0", "cuda:1"], compile=True)
     restore(clip, device="xpu")
+    assert logging.getLogger("filelock").level == logging.WARNING  # or hundreds of lines on stderr
     assert seen == [("cuda:0", True, None), ("cuda:1", True, None), ("xpu", False, None)]
 
 
