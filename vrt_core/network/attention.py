@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .chunks import add_to, multiply_by
+from .linear import Linear, linear
 
 _ALIGNED_BYTES = 16
 """Fused attention wants the numbers of one head to fill whole vectors: without, it is slow on a CPU, and on CUDA a
@@ -25,9 +26,9 @@ class GEGLU(nn.Module):
 
     def __init__(self, dim: int, hidden: int, dim_out: int | None = None) -> None:
         super().__init__()
-        self.fc11 = nn.Linear(dim, hidden)
-        self.fc12 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim_out or dim)
+        self.fc11 = Linear(dim, hidden)
+        self.fc12 = Linear(dim, hidden)
+        self.fc2 = Linear(hidden, dim_out or dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., dim) to (..., dim_out)."""
@@ -64,10 +65,10 @@ class WindowAttention(nn.Module):
         self.relative_position_bias_table = nn.Parameter(
             torch.zeros((2 * t - 1) * (2 * h - 1) * (2 * w - 1), num_heads)
         )
-        self.qkv_self = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.proj = nn.Linear(2 * dim if mutual else dim, dim)
+        self.qkv_self = Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = Linear(2 * dim if mutual else dim, dim)
         if mutual:
-            self.qkv_mut = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+            self.qkv_mut = Linear(dim, 3 * dim, bias=qkv_bias)
 
     def position_bias(self, index: Tensor) -> Tensor:
         """Return what is added to query . key for their relative position (index: (L, L)), (1, heads, L, L)."""
@@ -108,14 +109,14 @@ class WindowAttention(nn.Module):
             encoding: Sine encoding of one frame of the window, (L/2, C); needed for mutual attention.
         """
         L = bias.shape[-1]
-        out = self._attend(*self._heads(F.linear(x, *weights.qkv_self), L), bias)
+        out = self._attend(*self._heads(linear(x, *weights.qkv_self), L), bias)
         if weights.qkv_mut is not None:
             assert encoding is not None
             frames = (x.view(-1, *encoding.shape) + encoding).flatten(0, 1)
-            q, k, v = self._heads(F.linear(frames, *weights.qkv_mut), L // 2)  # frame 1 of a window, then frame 2
+            q, k, v = self._heads(linear(frames, *weights.qkv_mut), L // 2)  # frame 1 of a window, then frame 2
             q = q.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)  # frame 1 is asked by frame 2, and frame 2 by frame 1
             out = torch.cat((self._attend(q, k, v, mask), out), dim=1)
-        return F.linear(out, *weights.proj)
+        return linear(out, *weights.proj)
 
     def _heads(self, qkv: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor]:
         # (B * length, 3 * heads * d) -> 3 x (B, heads, length, d)

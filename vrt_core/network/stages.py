@@ -12,6 +12,7 @@ from .attention import GEGLU, TMSA
 from .chunks import add_to, items_at_a_time
 from .config import VRTConfig
 from .flow import Pyramid, flows_by_hop
+from .linear import Linear
 from .warping import FlowGuidedDeformableConv, align_neighbours
 from .windows import WindowPlan, plan_windows, relative_position_index, sine_position_encoding
 
@@ -82,7 +83,7 @@ def _run_block(block: TMSA, rows: Tensor, plan: WindowPlan, relative: Tensor, en
             if training:
                 results.append(y)
             else:
-                rows[index] = y
+                rows.index_copy_(0, index, y)
     return F.pad(F.embedding(plan.inverse(), torch.cat(results)), (0, 0, 0, 1)) if training else rows
 
 
@@ -94,7 +95,7 @@ class ResidualGroup(nn.Module):
         self.residual_group = TMSAG(
             config, index, window, depth=config.depths[index], mutual=False, drop_path=drop_path
         )
-        self.linear = nn.Linear(config.embed_dims[index], config.embed_dims[index])
+        self.linear = Linear(config.embed_dims[index], config.embed_dims[index])
 
     def forward(self, x: Tensor, check: Check = None) -> Tensor:
         """Map (N, T, H, W, C) to the same shape."""
@@ -105,7 +106,7 @@ class NormLinear(nn.ModuleDict):
     """LayerNorm, then a Linear unless ``dim_out`` is None; keys are the positions in the published Sequential."""
 
     def __init__(self, dim: int, dim_out: int | None) -> None:
-        linear = {} if dim_out is None else {"2": nn.Linear(dim, dim_out)}
+        linear = {} if dim_out is None else {"2": Linear(dim, dim_out)}
         super().__init__({"1": nn.LayerNorm(dim), **linear})
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,12 +129,12 @@ class Stage(nn.Module):
         mutual_depth = int(config.mul_attn_ratio * depth)
         _, h, w = config.window_size
         self.residual_group1 = TMSAG(config, index, (2, h, w), depth=mutual_depth, mutual=True, drop_path=drop_path)
-        self.linear1 = nn.Linear(dim, dim)
+        self.linear1 = Linear(dim, dim)
         # Quirk: the drop path rates of group 2 start again at the stage's first one
         self.residual_group2 = TMSAG(
             config, index, config.window_size, depth=depth - mutual_depth, mutual=False, drop_path=drop_path
         )
-        self.linear2 = nn.Linear(dim, dim)
+        self.linear2 = Linear(dim, dim)
         if self.hops:
             max_residual_px = 10 / 2**level
             self.pa_deform = FlowGuidedDeformableConv(dim, self.hops, config.deformable_groups, max_residual_px)

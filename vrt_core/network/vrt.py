@@ -14,6 +14,7 @@ from .chunks import add_to, items_at_a_time
 from .config import NUM_SCALED_STAGES, VRTConfig
 from .flow import Pyramid, SpyNet
 from .heads import Enlarge, FrameConv, InterpolationHead
+from .linear import Linear
 from .middle import warp_to_middle
 from .stages import Check, NormLinear, ResidualGroup, Stage
 from .warping import warp_neighbours
@@ -59,7 +60,7 @@ class VRT(nn.Module):
             groups.append(ResidualGroup(config, i, window, rates[i]))
         self.stage8 = nn.ModuleList(groups)
         self.norm = nn.LayerNorm(body_dim)
-        self.conv_after_body = nn.Linear(body_dim, dim)
+        self.conv_after_body = Linear(body_dim, dim)
 
         if config.interpolates:
             head = InterpolationHead(config.img_size[0] * dim, config.head_channels, config.out_chans)
