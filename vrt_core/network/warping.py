@@ -123,7 +123,8 @@ class FlowGuidedDeformableConv(nn.Module):
         B, C, H, W = frame.shape
         seen = backwarp(neighbours.view(B * self.hops, C, H, W), flows.flatten(0, 1)).view_as(neighbours)
         seen = torch.cat((seen, frame, flows.flatten(1, 2).to(frame.dtype)), dim=1)
-        steer = self.conv_offset(seen)
+        seen = seen.contiguous(memory_format=torch.channels_last)  # the order in which convolutions are quickest
+        steer = self.conv_offset(seen).contiguous()
         del seen  # as large as the rest of this, and done with
         out = []
         step = items_at_a_time(2 * _TAPS * neighbours[:, :, 0].numel() * neighbours.element_size(), frame.device)
