@@ -135,6 +135,7 @@ class Windows:
         self._clips, self._lanes, self._plan, self._scale = list(clips), lanes, plan, link.scale
         self._margin, self._props, self._vs_format, self._ahead = margin, props, vs_format, ahead
         self._sigma_255: Sigma | None = None if isinstance(sigma, vs.VideoNode) else sigma
+        self._window_frames = window_grid(plan)[3]
         self._made = Made(kept)
         self._latest = -2
 
@@ -159,7 +160,8 @@ class Windows:
             window = lane.link.plan(*self._size, cuts=cuts)[n]
         rgb = read_frames(frames)
         if len(self._clips) > 1:
-            rgb = torch.cat((rgb, read_levels(f[1 + 2 * self._margin + length :], start)), dim=1)
+            levels = f[-self._window_frames :][:length]  # the last window may be short
+            rgb = torch.cat((rgb, read_levels(levels, start)), dim=1)
         if self._ahead and self._latest == n - 1:
             self._fetch(n + 1)
         self._latest = n
