@@ -88,7 +88,8 @@ class FrontEnd:
             """n => { const sliders = [...document.querySelectorAll('.vrt-slider')];
               return sliders.length === n && sliders.every(slider => {
                 const media = [...slider.querySelectorAll('img, video')];
-                return media.length === 2 && media.every(m => m.naturalWidth || m.readyState >= 2) }) }""",
+                const told = [...slider.querySelectorAll('.vrt-slider-tag')].every(tag => tag.textContent);
+                return told && media.length === 2 && media.every(m => m.naturalWidth || m.readyState >= 2) }) }""",
             arg=num_nodes,
         )
         return self.page.evaluate(
