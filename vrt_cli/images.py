@@ -158,7 +158,7 @@ class ImageSink:
     def copy(self, packet: Any) -> None:
         """Images have no other streams."""
 
-    def close(self) -> None:
+    def close(self, *, whole: bool = True) -> None:
         """Every image is already complete."""
 
     def discard(self) -> None:

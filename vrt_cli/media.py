@@ -84,8 +84,8 @@ class Sink(Protocol):
         """Take a packet of another stream."""
         ...
 
-    def close(self) -> None:
-        """Make what was written whole, and give it its final name."""
+    def close(self, *, whole: bool = True) -> None:
+        """Finish what was written, and give it its final name; if not `whole`, other streams end with the frames."""
         ...
 
     def discard(self) -> None:

@@ -116,8 +116,8 @@ def run(
 
 
 def _keep(sink: Sink) -> None:
-    """Close the sink if there is something in it."""
+    """Close the sink if there is something in it, without the sound of frames that are missing."""
     if sink.num_frames:
-        sink.close()
+        sink.close(whole=False)
     else:
         sink.discard()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from vrt_media.colour import FULL, LEFT, LIMITED, colour_for
 from vrt_media.planes import write_rgb
+from vrt_media.timeline import as_fraction
 
 from .encoding import Y4M_FORMATS, Encoding, check_pix_fmt, choose_pix_fmt, find_encoder
 from .media import ClipFacts, MediaError
@@ -97,10 +99,11 @@ class VideoSink:
         if offered and self.pix_fmt not in offered:
             raise MediaError(f"--pix-fmt {self.pix_fmt}: {codec} takes {', '.join(offered)}")
         self._colour = colour_for(self.pix_fmt, facts.colour, shape.height, shape.width)
-        self._time_base = shape.time_base
+        self._rate, self._time_base, self._end_seconds = shape.rate, shape.time_base, Fraction(0)
         if self._piped:  # y4m knows one rate, and takes untagged siting for JPEG's
             self._time_base = 1 / shape.rate
             self._colour = replace(self._colour, siting=self._colour.siting or LEFT)
+        self._waiting: deque[av.Packet] = deque()  # of copied streams, until the frames of their time are written
         self._container = self._open()
         try:
             self._stream = self._add_video(codec, settings, facts, shape)
@@ -118,17 +121,22 @@ class VideoSink:
         frame.pts, frame.time_base = (self.num_frames if self._piped else pts), self._time_base
         self._container.mux(self._stream.encode(frame))
         self.num_frames += 1
+        self._end_seconds = (frame.pts + 1 / (self._rate * self._time_base)) * self._time_base
+        self._copy_waiting(self._end_seconds)
 
     def copy(self, packet: av.Packet) -> None:
-        """Write a packet of one of the copied streams as it is."""
-        target = self._copies.get(packet.stream.index)
-        if target is not None and packet.size:
-            packet.stream = target
-            self._container.mux(packet)
+        """Write a packet of one of the copied streams as it is, once the frames of its time are written."""
+        if packet.stream.index in self._copies and packet.size:
+            self._waiting.append(packet)
 
-    def close(self) -> None:
-        """Encode what is waiting, finish the container, and give the file its name."""
+    def close(self, *, whole: bool = True) -> None:
+        """Encode what is waiting, finish the container, and give the file its name.
+
+        Args:
+            whole: Whether all frames were written; if not, copied streams end with the last one.
+        """
         try:
+            self._copy_waiting(None if whole else self._end_seconds)
             self._container.mux(self._stream.encode(None))
         finally:
             self._container.close()
@@ -143,6 +151,19 @@ class VideoSink:
             log.debug("closing an unfinished file: %s", error)
         if not self._piped:
             self._part.unlink(missing_ok=True)
+
+    def _copy_waiting(self, end_seconds: Fraction | None) -> None:
+        """Write the packets that begin before that time; all if None."""
+        kept: deque[av.Packet] = deque()
+        for packet in self._waiting:
+            stamp = packet.dts if packet.dts is not None else packet.pts
+            unit = as_fraction(packet.time_base, Fraction(1))
+            if end_seconds is not None and stamp is not None and stamp * unit >= end_seconds:
+                kept.append(packet)
+            else:
+                packet.stream = self._copies[packet.stream.index]
+                self._container.mux(packet)
+        self._waiting = kept
 
     def _open(self) -> OutputContainer:
         if self._piped:
