@@ -1,0 +1,87 @@
+"""A tile's network leaves as a program of its own, and a pass is fit for a CUDA graph."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from tests.core.test_real_network import CONFIGS
+from vrt_core import InputError, build_network, export_program, export_tile, load_tile
+
+
+def network_and_input(task: str) -> tuple[Any, Tensor, Any]:
+    torch.manual_seed(0)
+    network = build_network(**CONFIGS[task])
+    clip = torch.rand(1, 4, 3 + network.config.nonblind_denoising, 32, 40)
+    with torch.no_grad():
+        return network, clip, network.clip_flows(clip[:, :, :3]) if network.uses_flows else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["denoise", "interpolate"])
+def test_exported_program_gives_the_same(task: str) -> None:
+    network, clip, flows = network_and_input(task)
+    program = export_program(network, frames=4, height=32, width=40)
+    with torch.no_grad():
+        assert_close(program.module()(clip, flows), network(clip, flows), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("c++"), reason="compiling ahead of time needs a C++ compiler")
+def test_package_runs_by_itself(tmp_path: Path) -> None:
+    network, clip, flows = network_and_input("denoise")
+    path = export_tile(network, tmp_path / "tile.pt2", frames=4, height=32, width=40)
+    with torch.no_grad():
+        assert_close(load_tile(path)(clip, flows), network(clip, flows), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("task", "frames", "height", "width", "words"),
+    [
+        ("denoise", 1, 32, 32, r"frames \(1\)"),
+        ("interpolate", 6, 32, 32, r"frames \(6\) must be 4"),
+        ("denoise", 4, 24, 32, r"height \(24\).*at least 32 px"),
+        ("denoise", 4, 32, 36, r"width \(36 px\) must be a multiple of 8"),
+    ],
+)
+def test_shapes_that_need_padding_are_refused(task: str, frames: int, height: int, width: int, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        export_program(build_network(**CONFIGS[task]), frames=frames, height=height, width=width)
+
+
+def test_a_package_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="export_tile writes one"):
+        load_tile(tmp_path / "none.pt2")
+
+
+class OnlyOn(TorchDispatchMode):
+    """Refuses operations that make or copy anything elsewhere, which a CUDA graph could not record."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        elsewhere = [x for x in tree_leaves((args, kwargs, out)) if isinstance(x, Tensor) and x.device.type != "cuda"]
+        assert not [x for x in elsewhere if x.ndim], f"{func} with {elsewhere}"
+        return out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", CONFIGS)
+def test_a_pass_never_leaves_its_device(task: str) -> None:
+    with FakeTensorMode(), torch.device("cuda"), torch.inference_mode():
+        network = build_network(**CONFIGS[task])
+        clip = torch.zeros(1, 4, 3 + network.config.nonblind_denoising, 32, 40)
+        flows: Any = None
+        if network.uses_flows:
+            pyramid = tuple(torch.zeros(1, 3, 2, 32 >> i, 40 >> i) for i in range(4))
+            flows = (pyramid, pyramid)
+        with OnlyOn():
+            network(clip, flows)
