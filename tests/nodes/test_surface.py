@@ -137,7 +137,7 @@ print(len(nodes), model.tasks)
 
 def test_a_clone_loads_under_any_name(clone: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", LOAD, str(clone), str(tmp_path / "base"), str(HOST)]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=400)
     assert run.returncode == 0, run.stderr
     assert run.stdout.split("\n")[0] == f"{len(FROZEN)} ('denoise',)"
 
