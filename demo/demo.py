@@ -1,4 +1,4 @@
-"""Spoil a real clip in three ways, restore it with the models that ship, and show how well that went.
+"""Spoil a real clip in several ways, restore it with the models that ship, and show how well that went.
 
     make demo                                   # or, in an environment that is set up:
     python demo/demo.py --task denoise --sigma 50 --device cuda
@@ -27,13 +27,14 @@ from vrt_cli.video_out import OutputShape, VideoSink
 from vrt_core import load_restorer
 from vrt_train.baselines import to_images
 from vrt_train.degrade import enlarge, round_to_8bit, shrink
+from vrt_train.evaluate import draw_blurred
 from vrt_train.metrics import psnr, to_8bit
 from vrt_train.photos import Exposure, MovingPhotos
 
 HERE = Path(__file__).parent
 CLIP = HERE / "bird.mp4"
 CREDIT = "Big Buck Bunny, (c) 2008 Blender Foundation, www.bigbuckbunny.org, CC BY 3.0"
-SEED, PAN_SEED = 0, 3
+SEED, PAN_SEED, BLUR_SEED = 0, 3, 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +87,17 @@ def interpolate(clip: Tensor, options: argparse.Namespace) -> Show:
     )
 
 
+def deblur(clip: Tensor, options: argparse.Namespace) -> Show:
+    """A fast pan over a frame of the clip, before an open shutter."""
+    blurred, sharp, _ = draw_blurred(to_images(clip[:1])[0], BLUR_SEED)
+    part = slice(10, 118), slice(0, 128)
+    return Show(seen=blurred, plain=blurred, truth=sharp, made=slice(None), label="blurred", part=part, frame=3)
+
+
 SHOWS: dict[str, Callable[[Tensor, argparse.Namespace], Show]] = {
     "denoise": denoise,
     "sr": sr,
+    "deblur": deblur,
     "interpolate": interpolate,
 }
 
