@@ -75,7 +75,7 @@ def test_names_are_found_by_their_beginning() -> None:
     ("name", "told"),
     [
         ("00", "beginning of 9: 001_VRT"),
-        ("deblur", "nearest: 005_VRT_videodeblurring_DVD, 006_VRT_videodeblurring_GoPro"),
+        ("deblurring", "nearest: 005_VRT_videodeblurring_DVD, 006_VRT_videodeblurring_GoPro"),
         ("dnoise-smal", "nearest: denoise-small"),
         ("", f"known: {', '.join(MODELS)}; "),
         ("xyzzy", "is unknown"),
