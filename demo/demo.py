@@ -27,7 +27,8 @@ from vrt_cli.video_out import OutputShape, VideoSink
 from vrt_core import load_restorer
 from vrt_train.baselines import to_images
 from vrt_train.degrade import enlarge, round_to_8bit, shrink
-from vrt_train.evaluate import draw_blurred
+from vrt_train.evaluate import CAMERAS, draw_blurred
+from vrt_train.footage import add_camera_noise, compress
 from vrt_train.metrics import psnr, to_8bit
 from vrt_train.photos import Exposure, MovingPhotos
 
@@ -67,6 +68,14 @@ def denoise(clip: Tensor, options: argparse.Namespace) -> Show:
     )
 
 
+def denoise_real(clip: Tensor, options: argparse.Namespace) -> Show:
+    """The noise of a camera in low light, and a codec; nobody says how strong."""
+    noise = torch.Generator().manual_seed(SEED)
+    seen = compress(round_to_8bit(add_camera_noise(clip[:8], *CAMERAS["low light"], noise)), "libx264", 20)
+    part = slice(4, 112), slice(84, 228)
+    return Show(seen=seen, plain=seen, truth=clip[:8], made=slice(None), label="low light", part=part, frame=4)
+
+
 def sr(clip: Tensor, options: argparse.Namespace) -> Show:
     """A quarter of the height and width, by bicubic filtering."""
     clip = clip[:8]
@@ -96,6 +105,7 @@ def deblur(clip: Tensor, options: argparse.Namespace) -> Show:
 
 SHOWS: dict[str, Callable[[Tensor, argparse.Namespace], Show]] = {
     "denoise": denoise,
+    "denoise-real": denoise_real,
     "sr": sr,
     "deblur": deblur,
     "interpolate": interpolate,
@@ -146,7 +156,7 @@ def parse() -> argparse.Namespace:
 def restore(seen: Tensor, task: str, model: str, options: argparse.Namespace) -> Tensor:
     """Run a model over a clip, with a progress bar."""
     restorer = load_restorer(model, device=options.device)
-    sigma = options.sigma if task == "denoise" else None
+    sigma = {"denoise": options.sigma, "denoise-real": "auto"}.get(task)
     frames: list[Tensor] = []
     total = 2 * len(seen) - 1 if task == "interpolate" else len(seen)
     with FrameProgress(Console(stderr=True), label=model, total=total) as bar:
