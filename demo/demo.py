@@ -68,7 +68,7 @@ def denoise(clip: Tensor, options: argparse.Namespace) -> Show:
     )
 
 
-def denoise_real(clip: Tensor, options: argparse.Namespace) -> Show:
+def footage(clip: Tensor, options: argparse.Namespace) -> Show:
     """The noise of a camera in low light, and a codec; nobody says how strong."""
     noise = torch.Generator().manual_seed(SEED)
     seen = compress(round_to_8bit(add_camera_noise(clip[:8], *CAMERAS["low light"], noise)), "libx264", 20)
@@ -105,7 +105,7 @@ def deblur(clip: Tensor, options: argparse.Namespace) -> Show:
 
 SHOWS: dict[str, Callable[[Tensor, argparse.Namespace], Show]] = {
     "denoise": denoise,
-    "denoise-real": denoise_real,
+    "footage": footage,
     "sr": sr,
     "deblur": deblur,
     "interpolate": interpolate,
@@ -156,7 +156,7 @@ def parse() -> argparse.Namespace:
 def restore(seen: Tensor, task: str, model: str, options: argparse.Namespace) -> Tensor:
     """Run a model over a clip, with a progress bar."""
     restorer = load_restorer(model, device=options.device)
-    sigma = {"denoise": options.sigma, "denoise-real": "auto"}.get(task)
+    sigma = {"denoise": options.sigma, "footage": "auto"}.get(task)
     frames: list[Tensor] = []
     total = 2 * len(seen) - 1 if task == "interpolate" else len(seen)
     with FrameProgress(Console(stderr=True), label=model, total=total) as bar:

@@ -1,16 +1,18 @@
 """Start a network from the weights of another: whatever fits is taken over."""
 
+import re
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from vrt_core import VRT, card_for_file, find_model, load_network
-from vrt_core.network.attention import TMSA
 
 STARTS = Path(__file__).parent / "starts"
 """Weights of first runs that later ones go on from. They stay as they are when a shipped model gets better, so that
 a recipe makes the same again."""
+
+_BLOCK = re.compile(r"\.blocks\.\d+$")
 
 
 @torch.no_grad()
@@ -34,7 +36,7 @@ def warm_start(network: VRT, model: str) -> list[str]:
     source: nn.Module = load_network(card_for_file(path), path) if path.is_file() else load_network(find_model(model))
     found = dict(source.named_parameters())
     there = {name for name, _ in source.named_modules()}
-    grown = [name for name, module in network.named_modules() if isinstance(module, TMSA) and name not in there]
+    grown = [name for name, _ in network.named_modules() if _BLOCK.search(name) and name not in there]
     for name in grown:
         for layer in ("attn.proj", "mlp.fc2"):
             for parameter in network.get_submodule(f"{name}.{layer}").parameters():
