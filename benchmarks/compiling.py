@@ -1,10 +1,9 @@
-"""What compiling costs and gains: first pass, later passes, and a package made ahead of time, beside the plain network.
+"""What compiling costs and gains: first pass, later passes, and the network as an ONNX file, beside the plain network.
 
-    python benchmarks/compiling.py [--model denoise-small] [--size 6x64x64] [--runs 5] [--package]
+    python benchmarks/compiling.py [--model denoise-small] [--size 6x64x64] [--runs 5] [--onnx]
 
-One process; plain and compiled passes in turn, medians, wall and processor seconds. ``--package`` adds the network
-exported and compiled ahead of time (AOTInductor), loaded from its file. The difference is relative L2 to the plain
-pass.
+One process; plain and compiled passes in turn, medians, wall and processor seconds. ``--onnx`` adds the exported
+network in onnxruntime, with its defaults and as many threads. The difference is relative L2 to the plain pass.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vrt_core import VRT, export_tile, find_model, load_network, load_tile
+from vrt_core import VRT, export_onnx, find_model, load_network
 
 
 def timed(run: Callable[[], Tensor]) -> tuple[float, float, Tensor]:
@@ -39,26 +38,28 @@ def main() -> None:
     parser.add_argument("--model", default="denoise-small")
     parser.add_argument("--size", default="6x64x64", help="TxHxW")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--package", action="store_true")
+    parser.add_argument("--onnx", action="store_true")
     args = parser.parse_args()
     T, H, W = (int(x) for x in args.size.split("x"))
     network = cast(VRT, load_network(find_model(args.model)))
     clip = torch.rand(1, T, 3 + network.config.nonblind_denoising, H, W, generator=torch.Generator().manual_seed(0))
     clip[:, :, 3:] = 20 / 255
     with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
-        flows = network.clip_flows(clip[:, :, :3]) if network.uses_flows else None
-        ways: dict[str, Callable[[], Tensor]] = {"plain": lambda: network(clip, flows)}
-        made, first = {"plain": 0.0}, {}
+        ways: dict[str, Callable[[], Tensor]] = {"plain": lambda: network(clip)}
+        made, first = {"plain": 0.0, "compile=True": 0.0}, {}
         compiled = torch.compile(network, dynamic=False)
-        made["compile=True"] = 0.0
-        ways["compile=True"] = lambda: compiled(clip, flows)
-        if args.package:
+        ways["compile=True"] = lambda: compiled(clip)
+        if args.onnx:
+            import onnxruntime
+
             start = time.perf_counter()
-            path = export_tile(network, Path(folder) / "tile.pt2", frames=T, height=H, width=W)
-            made["package"] = time.perf_counter() - start
-            packaged = load_tile(path)
-            ways["package"] = lambda: packaged(clip, flows)
-        expected = network(clip, flows)
+            path = export_onnx(network, Path(folder) / "network.onnx", frames=T, height=H, width=W)
+            settings = onnxruntime.SessionOptions()
+            settings.intra_op_num_threads = torch.get_num_threads()
+            session = onnxruntime.InferenceSession(path, settings)
+            made["onnx"] = time.perf_counter() - start
+            ways["onnx"] = lambda: torch.from_numpy(session.run(None, {"clip": clip.numpy()})[0])
+        expected = network(clip)
         for name, run in ways.items():
             first[name] = timed(run)[0]
         found = {name: [] for name in ways}

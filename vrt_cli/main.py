@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from typer.core import TyperGroup
 
-from . import info, model_commands, restore, train_command
+from . import export_command, info, model_commands, restore, train_command
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -102,6 +102,7 @@ restore.register(app)
 info.register(app)
 model_commands.register(app)
 train_command.register(app)
+export_command.register(app)
 
 if __name__ == "__main__":
     app()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .devices import pick_device, pick_dtype
     from .downloads import download
     from .errors import Cancelled, InputError, NumericsError, VRTError, WeightsError
-    from .export import export_program, export_tile, load_tile
+    from .export import export_onnx, export_program
     from .fetch import Patience
     from .loading import load_restorer, make_link, make_restorer
     from .memory import estimate_flow_memory, estimate_memory, usable_bytes
@@ -70,8 +70,8 @@ __all__ = [
     "estimate_flow_memory",
     "estimate_memory",
     "estimate_sigma",
+    "export_onnx",
     "export_program",
-    "export_tile",
     "find_cuts",
     "find_model",
     "find_weights",
@@ -80,7 +80,6 @@ __all__ = [
     "is_cut",
     "load_network",
     "load_restorer",
-    "load_tile",
     "load_weights",
     "make_link",
     "make_restorer",
@@ -100,7 +99,7 @@ _NAMES = {
     "devices": ("pick_device", "pick_dtype"),
     "downloads": ("download",),
     "errors": ("Cancelled", "InputError", "NumericsError", "VRTError", "WeightsError"),
-    "export": ("export_program", "export_tile", "load_tile"),
+    "export": ("export_onnx", "export_program"),
     "fetch": ("Patience",),
     "loading": ("load_restorer", "make_link", "make_restorer"),
     "memory": ("estimate_flow_memory", "estimate_memory", "usable_bytes"),
