@@ -15,17 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .dataset import DataConfig
 from .losses import end_point_error, flow_loss
 from .photos import Exposure, MovingPhotos
-from .tasks import draw_exposure
 
 log = logging.getLogger(__name__)
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet; SpyNet's input normalisation
 DIFFERENCE_GAIN, FLOW_GAIN = 4.0, 0.2  # the level's input while it is trained alone: [ref, 4 (supp - ref), 0.2 flow]
-
-FAR_PX = 40.0  # what moves further is no target when a SpyNet is refined
 
 
 def normalise(frames: Tensor) -> Tensor:
@@ -160,64 +156,28 @@ def pretrain(
     _descend("all levels", list(spynet.parameters()), joint_loss, joint_steps, 2e-4)
 
 
-def refine(
-    spynet: nn.Module,
-    photos: MovingPhotos,
-    data: DataConfig,
-    *,
-    steps: int,
-    rate: float = 2e-4,
-    seed: int = 0,
-    pairs: int = 4,
-    size_px: int = 128,
+def refine_between(
+    spynet: nn.Module, photos: MovingPhotos, *, steps: int, seed: int = 0, pairs: int = 4, size_px: int = 128
 ) -> None:
-    """Train a SpyNet that knows flow already, in place, on the motion and the blur that a task is made of.
-
-    For interpolation it learns displacements on the grid of the moment in between, up to twice as far as frames of the
-    other tasks move; for them flow from one frame to the next, both as blurred as ``data`` has them.
+    """Train a SpyNet that knows flow already, in place, to find displacements on the grid of the moment in between.
 
     Args:
         spynet: ``network.spynet``.
-        photos: Source of clips with exact flow.
-        data: The task, and for deblurring how fast things move and how they are exposed.
+        photos: Source of clips with exact flow; they move up to twice as far as for restoration.
         steps: Steps of AdamW.
-        rate: Peak learning rate.
         seed: Of the data.
         pairs: Pairs of a step.
         size_px: Side of a frame.
     """
     rng = np.random.default_rng([seed, 1])
-    hooks = [
-        level.register_forward_pre_hook(lambda _, seen: (seen[0].detach(),))  # what it is given is none of its doing
-        for level in spynet.get_submodule("basic_module").children()
-    ]
-    between = data.task == "interpolate"
+    exposure = Exposure(speed_px=(0.2, 10.0))
 
     def loss_of() -> tuple[Tensor, Tensor]:
-        drawn = [(_draw_between if between else _draw_blurred)(photos, rng, data, size_px) for _ in range(pairs)]
-        a, b, target = (torch.stack(parts) for parts in zip(*drawn, strict=True))
-        levels = spynet.levels(a, b, between=True)[:1:-1] if between else spynet(a, b)  # pyright: ignore[reportCallIssue]
+        drawn = [photos.draw(rng, 3, size_px, exposure=exposure) for _ in range(pairs)]
+        a, b = (torch.stack([clip[i] for clip, _, _ in drawn]) for i in (0, 2))
+        target = torch.stack([backward[1] - forward[0] for _, backward, forward in drawn])
+        levels = spynet.levels(a, b, between=True)[:1:-1]  # pyright: ignore[reportCallIssue]
         zero = [target.new_zeros(x.shape) for x in levels]
-        return flow_loss(levels, target, cap_px=FAR_PX), flow_loss(zero, target, cap_px=FAR_PX)
+        return flow_loss(levels, target, cap_px=40.0), flow_loss(zero, target, cap_px=40.0)
 
-    _descend("refined", list(spynet.parameters()), loss_of, steps, rate)
-    for hook in hooks:
-        hook.remove()
-
-
-def _draw_between(
-    photos: MovingPhotos, rng: np.random.Generator, data: DataConfig, size_px: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw the frames before and after one that is missing, (3, H, W), and the displacement on its grid, (2, H, W)."""
-    clip, backward, forward = photos.draw(rng, 3, size_px, exposure=Exposure(speed_px=(0.2, 10.0)))
-    return clip[0], clip[2], backward[1] - forward[0]
-
-
-def _draw_blurred(
-    photos: MovingPhotos, rng: np.random.Generator, data: DataConfig, size_px: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw two frames as they are exposed, (3, H, W), and the flow from the first to the second, (2, H, W)."""
-    exposure = draw_exposure(rng, data)
-    clip, backward, _ = photos.draw(rng, 2, size_px, exposure=exposure)
-    a, b = clip.unflatten(0, (2, exposure.subframes)).mean(dim=1)
-    return a, b, backward[0]
+    _descend("between", list(spynet.parameters()), loss_of, steps, 2e-4)

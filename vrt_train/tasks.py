@@ -78,20 +78,15 @@ def sr(rng: np.random.Generator, library: "Library", config: "DataConfig") -> Ex
     return Example(small, clip.frames, backward, forward, torch.tensor(clip.has_flow))
 
 
-def draw_exposure(rng: np.random.Generator, config: "DataConfig") -> Exposure:
-    """Draw how the frames of a clip that is to be deblurred are exposed."""
-    return Exposure(
-        subframes=int(rng.choice(config.subframes)),
-        shutter=float(rng.uniform(*config.shutter)),
-        speed_px=config.speed_px,
-    )
-
-
 def deblur(rng: np.random.Generator, library: "Library", config: "DataConfig") -> Example:
     """The mean of what a photo moves through, or of frames of a fast film, while the shutter is open."""
     tries = BLUR_TRIES
     while True:
-        exposure = draw_exposure(rng, config)
+        exposure = Exposure(
+            subframes=int(rng.choice(config.subframes)),
+            shutter=float(rng.uniform(*config.shutter)),
+            speed_px=config.speed_px,
+        )
         clip = library.draw(rng, config.num_frames, config.crop_px, config.film_share, exposure)
         subframes = clip.frames.unflatten(0, (config.num_frames, exposure.subframes))
         blurred, sharp = subframes.mean(dim=1), subframes[:, exposure.subframes // 2].contiguous()

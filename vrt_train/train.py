@@ -5,7 +5,6 @@ Fetches and prepares the training data first where they are missing. Run again, 
 """
 
 import logging
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ import torch
 import typer
 
 from .dataset import Library
-from .flow_training import pretrain, refine
+from .flow_training import pretrain, refine_between
 from .prepare import prepare
 from .ranks import Ranks
 from .train_config import TrainConfig, find_config
@@ -83,7 +82,7 @@ def flow_weights(trainer: Trainer, path: Path) -> dict[str, torch.Tensor]:
     if not path.exists():
         settings = trainer.config
         spynet = trainer.network.spynet.cpu()
-        begin = partial(refine, data=settings.data) if settings.start_from else pretrain
+        begin = refine_between if settings.data.task == "interpolate" else pretrain
         begin(spynet, trainer.library.photos, seed=settings.seed, **settings.flow_pretraining)
         torch.save(spynet.state_dict(), path)
         spynet.to(trainer.ranks.device)

@@ -57,9 +57,9 @@ class TrainConfig:
     checkpoint_steps: int = 200
     validate_steps: int = 500
     replan_steps: int = 100
-    flow_pretraining: dict[str, Any] = field(default_factory=dict)
-    """Arguments of SpyNet's pre-training, done first if the run has no SpyNet weights yet: ``level_steps`` and
-    ``joint_steps`` for one from nothing, ``steps`` and ``rate`` to go on from the SpyNet of ``start_from``."""
+    flow_pretraining: dict[str, int] = field(default_factory=dict)
+    """``level_steps`` and ``joint_steps`` of SpyNet's pre-training, done first if the run has no SpyNet weights yet.
+    For interpolation ``steps``, which go on from the SpyNet of ``start_from``."""
 
     @classmethod
     def read(cls, path: Path) -> "TrainConfig":

@@ -14,14 +14,28 @@ windows = st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 5))
 @given(shape=sizes, window=windows, shifted=st.booleans())
 def test_every_token_is_in_one_window(shape, window, shifted):
     plan = plan_windows(shape, window, shifted=shifted, like=torch.zeros(1))
-    index = torch.cat([kind.index.flatten() for kind in plan.kinds])
+    index = plan.index.flatten()
     tokens = index[index < plan.num_rows]
     assert torch.equal(tokens.sort().values, torch.arange(plan.num_rows))
     assert torch.equal(index[plan.inverse()], torch.arange(plan.num_rows))
-    for kind in plan.kinds:
-        padded = kind.index == plan.num_rows
-        inside = torch.ones(padded.shape) if kind.inside is None else kind.inside
-        assert torch.equal(inside == 0, padded)
+    padded = plan.index == plan.num_rows
+    inside = torch.ones(padded.shape) if plan.inside is None else plan.inside
+    assert torch.equal(inside == 0, padded)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=sizes, window=windows, tokens=st.integers(1, 400))
+def test_chunks_are_the_windows_in_order(shape, window, tokens):
+    plan = plan_windows(shape, window, shifted=True, like=torch.zeros(1))
+    length = plan.index.shape[1]
+    chunks = list(plan.chunks(tokens))
+    assert torch.equal(torch.cat([index for index, *_ in chunks]), plan.index.flatten())
+    assert all(len(index) <= max(tokens, length) for index, *_ in chunks)
+    kinds = [kind for *_, shares in chunks for kind, count in shares for _ in range(count)]
+    assert kinds == [i for i, kind in enumerate(plan.kinds) for _ in range(kind.count)]
+    assert all(len(index) == length * sum(count for _, count in shares) for index, _, shares in chunks)
+    if plan.inside is not None:
+        assert torch.equal(torch.cat([inside for _, inside, _ in chunks]).flatten(), plan.inside.flatten())
 
 
 @settings(max_examples=60, deadline=None)
@@ -32,8 +46,8 @@ def test_shift_mask_separates_what_the_roll_brought_together(shape, window):
     plan = plan_windows(shape, window, shifted=True, like=torch.zeros(1))
     padded = [-(-size // w) * w for size, w in zip(clip, plan.window, strict=True)]
     at = torch.stack(torch.meshgrid(*(torch.arange(w) for w in plan.window), indexing="ij")).flatten(1)
-    for kind in plan.kinds:
-        for index in kind.index:
+    for kind, windows in zip(plan.kinds, plan.index.split([kind.count for kind in plan.kinds]), strict=True):
+        for index in windows:
             real = (index < plan.num_rows).nonzero()[:, 0]
             token = index[real] % (clip[0] * clip[1] * clip[2])
             where = torch.stack((token // (clip[1] * clip[2]), token // clip[2] % clip[1], token % clip[2]))

@@ -7,6 +7,7 @@ clip exist.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +43,12 @@ class Projections:
     qkv_self: tuple[Tensor, Tensor | None]
     qkv_mut: tuple[Tensor, Tensor | None] | None
     proj: tuple[Tensor, Tensor]
+
+
+Biases = tuple[Tensor, "Tensor | None"]
+"""Added to query . key: in self attention, (1, heads, L, L); in mutual attention, (L/2, L/2) or None."""
+Kinds = Sequence[tuple[int, Tensor, "Tensor | None"]]
+"""How many windows share which ``Biases``, in order."""
 
 
 class WindowAttention(nn.Module):
@@ -96,7 +103,11 @@ class WindowAttention(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, weights: Projections, bias: Tensor, mask: Tensor | None, encoding: Tensor | None
+        self,
+        x: Tensor,
+        weights: Projections,
+        kinds: Kinds,
+        encoding: Tensor | None,
     ) -> Tensor:
         """Attend within each window.
 
@@ -104,18 +115,20 @@ class WindowAttention(nn.Module):
             x: Tokens of B windows end to end, (B * L, C) with L = Wt * Wh * Ww; the first half of a window belongs to
                 its first frame if Wt is 2.
             weights: What ``projections`` returned.
-            bias: Position bias plus shift mask for self attention, (1, heads, L, L).
-            mask: Shift mask for mutual attention, (L/2, L/2), or None.
+            kinds: How many windows share which ``Biases``, in order.
             encoding: Sine encoding of one frame of the window, (L/2, C); needed for mutual attention.
         """
-        L = bias.shape[-1]
-        out = self._attend(*self._heads(linear(x, *weights.qkv_self), L), bias)
+        counts = [count for count, *_ in kinds]
+        L = kinds[0][1].shape[-1]
+        out = self._attend(*self._heads(linear(x, *weights.qkv_self), L), counts, [bias for _, bias, _ in kinds])
         if weights.qkv_mut is not None:
             assert encoding is not None
             frames = (x.view(-1, *encoding.shape) + encoding).flatten(0, 1)
             q, k, v = self._heads(linear(frames, *weights.qkv_mut), L // 2)  # frame 1 of a window, then frame 2
             q = q.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)  # frame 1 is asked by frame 2, and frame 2 by frame 1
-            out = torch.cat((self._attend(q, k, v, mask), out), dim=1)
+            # Quirk: the shift mask of the first frame serves both
+            mutual = self._attend(q, k, v, [2 * count for count in counts], [mask for *_, mask in kinds])
+            out = torch.cat((mutual, out), dim=1)
         return linear(out, *weights.proj)
 
     def _heads(self, qkv: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -123,10 +136,14 @@ class WindowAttention(nn.Module):
         q, k, v = qkv.view(-1, length, 3, self.num_heads, qkv.shape[1] // (3 * self.num_heads)).unbind(2)
         return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-        """Return (B * L, heads * d)."""
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=self.scale)
-        return out.transpose(1, 2).flatten(2).flatten(0, 1)
+    def _attend(
+        self, q: Tensor, k: Tensor, v: Tensor, counts: Sequence[int], biases: Sequence[Tensor | None]
+    ) -> Tensor:
+        """Attend with a bias for each run of so many windows; return (B * L, heads * d)."""
+        runs = zip(q.split(counts), k.split(counts), v.split(counts), biases, strict=True)
+        out = [F.scaled_dot_product_attention(*qkv, attn_mask=bias, scale=self.scale) for *qkv, bias in runs]
+        tokens = [x.transpose(1, 2).flatten(2).flatten(0, 1) for x in out]
+        return tokens[0] if len(tokens) == 1 else torch.cat(tokens)
 
 
 class TMSA(nn.Module):
@@ -156,20 +173,19 @@ class TMSA(nn.Module):
         x: Tensor,
         inside: Tensor | None,
         weights: Projections,
-        bias: Tensor,
-        mask: Tensor | None,
+        kinds: Kinds,
         encoding: Tensor | None,
     ) -> Tensor:
         """Run the block on tokens (B * L, C), which it may overwrite.
 
-        ``inside`` is the one of ``WindowKind``; ``WindowAttention.forward`` has the rest.
+        ``inside`` is the one of ``WindowPlan``; ``WindowAttention.forward`` has the rest.
         """
         y = self.norm1(x)
         if inside is not None:
             # Quirk: padding is zero after the norm and takes part unmasked; the released weights need it
             y = multiply_by(y, inside)
-        length = bias.shape[-1]
-        x = add_to(x, self._drop(self.attn(y, weights, bias, mask, encoding), length))
+        length = kinds[0][1].shape[-1]
+        x = add_to(x, self._drop(self.attn(y, weights, kinds, encoding), length))
         return add_to(x, self._drop(self.mlp(self.norm2(x)), length))
 
     def _drop(self, y: Tensor, length: int) -> Tensor:

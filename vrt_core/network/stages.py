@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import GEGLU, TMSA
+from .attention import GEGLU, TMSA, Biases
 from .chunks import add_to, items_at_a_time
 from .config import VRTConfig
 from .flow import Pyramid, flows_by_hop
 from .linear import Linear
 from .warping import FlowGuidedDeformableConv, align_neighbours
-from .windows import WindowPlan, plan_windows, relative_position_index, sine_position_encoding
+from .windows import WindowKind, WindowPlan, plan_windows, relative_position_index, sine_position_encoding
 
 Check = Callable[[], None] | None
 """Called before every block; raises to cancel."""
@@ -73,17 +73,21 @@ def _run_block(block: TMSA, rows: Tensor, plan: WindowPlan, relative: Tensor, en
     bias, weights = block.attn.position_bias(relative), block.attn.projections()
     training = torch.is_grad_enabled()
     tokens = items_at_a_time(16 * rows.shape[1] * rows.element_size(), rows.device)
-    results = []
-    for kind in plan.kinds:
-        kind_bias, mask = (bias, None) if kind.mask is None else (bias + kind.mask, kind.mask)
-        if mask is not None and encoding is not None:
-            mask = mask[: encoding.shape[0], : encoding.shape[0]]  # Quirk: the first frame's part serves both frames
-        for index, inside in kind.chunks(tokens):
-            y = block(F.embedding(index, rows), inside, weights, kind_bias, mask, encoding)
-            if training:
-                results.append(y)
-            else:
-                rows.index_copy_(0, index, y)
+
+    def biases(kind: WindowKind) -> Biases:
+        """Position bias and shift mask; for mutual attention the mask alone, its first frame's part for both frames."""
+        half = 0 if encoding is None else encoding.shape[0]
+        return (bias, None) if kind.mask is None else (bias + kind.mask, kind.mask[:half, :half] if half else None)
+
+    results: list[Tensor] = []
+    made: dict[int, Biases] = {}
+    for index, inside, shares in plan.chunks(tokens):
+        made = {i: made[i] if i in made else biases(plan.kinds[i]) for i, _ in shares}
+        y = block(F.embedding(index, rows), inside, weights, [(n, *made[i]) for i, n in shares], encoding)
+        if training:
+            results.append(y)
+        else:
+            rows.index_copy_(0, index, y)
     return F.pad(F.embedding(plan.inverse(), torch.cat(results)), (0, 0, 0, 1)) if training else rows
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from functools import reduce
+from itertools import accumulate, product
 
 import torch
 from torch import Tensor
@@ -19,39 +20,48 @@ _MASKED = -100.0  # Quirk: Swin's finite mask, on which the released weights wer
 
 @dataclass(frozen=True)
 class WindowKind:
-    """Windows of one stage that share a shift mask."""
+    """Windows that lie together in a plan and share a shift mask."""
 
-    index: Tensor
-    """Rows of the tokens of each window, (B, L), first axis slowest; the last row of the matrix where padded."""
-    inside: Tensor | None
-    """1 for tokens and 0 for padding, (B, L) in the feature dtype; None if nothing is padded."""
+    count: int
+    """How many."""
     mask: Tensor | None
     """Added to query . key, (L, L): 0 within a region and -100 between regions; None where all may attend."""
-
-    def chunks(self, tokens: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Yield rows (B' * L) and ``inside`` (B' * L, 1) of as many windows as hold about ``tokens`` tokens."""
-        count, length = self.index.shape
-        parts = -(-count // max(tokens // length, 1))
-        for part in range(parts):
-            some = slice(part * count // parts, (part + 1) * count // parts)
-            yield self.index[some].flatten(), None if self.inside is None else self.inside[some].view(-1, 1)
 
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """The windows of a feature map."""
+    """The windows of a feature map, kind by kind."""
 
     window: tuple[int, int, int]
     """Window size (T, H, W) after shrinking to axes that are not longer than it."""
+    index: Tensor
+    """Rows of the tokens of each window, (B, L), first axis slowest; the last row of the matrix where padded."""
+    inside: Tensor | None
+    """1 for tokens and 0 for padding, (B, L) in the feature dtype; None if nothing is padded."""
     kinds: tuple[WindowKind, ...]
     num_rows: int
     """N*T*H*W: rows of the token matrix without the padding row."""
 
     def inverse(self) -> Tensor:
-        """Return for each token its row in the windows laid end to end, kind by kind, (num_rows,)."""
-        index = torch.cat([kind.index.flatten() for kind in self.kinds])
-        rows = torch.arange(index.shape[0], device=index.device)
-        return index.new_zeros(self.num_rows + 1).scatter_(0, index, rows)[:-1]
+        """Return for each token its row in the windows laid end to end, (num_rows,)."""
+        rows = torch.arange(self.index.numel(), device=self.index.device)
+        return self.index.new_zeros(self.num_rows + 1).scatter_(0, self.index.flatten(), rows)[:-1]
+
+    def chunks(self, tokens: int) -> Iterator[tuple[Tensor, Tensor | None, list[tuple[int, int]]]]:
+        """Yield runs of windows of about ``tokens`` tokens.
+
+        Yields:
+            Rows (B' * L) and ``inside`` (B' * L, 1) of the run; and of which kinds its windows are: (position in
+            ``kinds``, how many), in order.
+        """
+        count, length = self.index.shape
+        ends = list(accumulate(kind.count for kind in self.kinds))
+        parts = -(-count // max(tokens // length, 1))
+        for part in range(parts):
+            start, stop = part * count // parts, (part + 1) * count // parts
+            shares = [min(stop, end) - max(start, end - kind.count) for kind, end in zip(self.kinds, ends, strict=True)]
+            inside = None if self.inside is None else self.inside[start:stop].view(-1, 1)
+            yield self.index[start:stop].flatten(), inside, [(i, share) for i, share in enumerate(shares) if share > 0]
 
 
 def plan_windows(
@@ -70,48 +80,59 @@ def plan_windows(
     """
     N, *sizes = shape
     window = tuple(min(w, size) for w, size in zip(window, sizes, strict=True))  # type: ignore[assignment]
-    shifts = [w // 2 if shifted and size > w else 0 for w, size in zip(window, sizes, strict=True)]
-    num_rows = N * math.prod(sizes)
+    length, num_rows = math.prod(window), N * math.prod(sizes)
 
     positions, parts = [], []
-    for size, w, shift in zip(sizes, window, shifts, strict=True):
+    for axis, (size, w) in enumerate(zip(sizes, window, strict=True)):
+        shift = w // 2 if shifted and size > w else 0
         padded = -(-size // w) * w
-        at = (torch.arange(padded, device=like.device) + shift) % padded
-        positions.append(torch.where(at < size, at, -1).view(-1, w))  # (windows on this axis, w), -1 where padded
+        at = torch.arange(padded, device=like.device)
+        at = (at + shift) % padded if shift else at
+        at = torch.where(at < size, at, -1) if padded > size else at  # -1 where padded
+        at_axis = [1] * 6  # windows along T, H, W, then tokens along T, H, W
+        at_axis[axis], at_axis[3 + axis] = padded // w, w
+        positions.append(at.view(at_axis))
         last = padded // w - 1
         # only the last window of a shifted axis joins the two ends of the map, so only it needs a mask
-        parts.append([(slice(0, last), False), (slice(last, None), True)] if shift else [(slice(None), False)])
+        seam = _seam(axis, w, shift, like) if shift else None
+        parts.append([(slice(0, last), None), (slice(last, None), seam)] if shift else [(slice(None), None)])
 
-    pads = any(p.numel() != size for p, size in zip(positions, sizes, strict=True))
-    kinds = []
-    for choice in product(*parts):
-        t, h, w = (p[part] for p, (part, _) in zip(positions, choice, strict=True))
-        if 0 in (t.shape[0], h.shape[0], w.shape[0]):
-            continue
-        t = t[:, None, None, :, None, None]
-        h = h[:, None, None, :, None]
-        w = w[:, None, None, :]
-        index = (t * sizes[1] + h) * sizes[2] + w  # (nT, nH, nW, Wt, Wh, Ww)
+    t, h, w = positions
+    index = (t * sizes[1] + h) * sizes[2] + w  # (nT, nH, nW, Wt, Wh, Ww)
+    inside = None
+    if index.numel() > math.prod(sizes):
         inside = (t >= 0) & (h >= 0) & (w >= 0)
-        index, inside = (x.reshape(-1, math.prod(window)) for x in (index, inside))
-        clips = torch.arange(N, device=like.device)[:, None, None] * math.prod(sizes)
-        index = torch.where(inside, index + clips, num_rows).flatten(0, 1)
-        valid = inside.repeat(N, 1).to(like.dtype) if pads else None
-        kinds.append(WindowKind(index, valid, _shift_mask(window, shifts, [joined for _, joined in choice], like)))
-    return WindowPlan(window, tuple(kinds), num_rows)  # type: ignore[arg-type]
+        index = torch.where(inside, index, num_rows)
+        inside = inside.to(like.dtype).expand(N, *inside.shape)
+    clips = torch.arange(N, device=like.device).view(-1, *[1] * 6) * math.prod(sizes)
+    index = torch.where(index < num_rows, index + clips, num_rows) if inside is not None else index + clips
+
+    kinds, indices, insides = [], [], []
+    for choice in product(*parts):
+        at = (slice(None), *(part for part, _ in choice))
+        indices.append(index[at].reshape(-1, length))
+        if not len(indices[-1]):
+            indices.pop()
+            continue
+        if inside is not None:
+            insides.append(inside[at].reshape(-1, length))
+        seams = [seam for _, seam in choice if seam is not None]
+        kinds.append(WindowKind(len(indices[-1]), _shift_mask(window, seams, like) if seams else None))
+    return WindowPlan(window, torch.cat(indices), torch.cat(insides) if insides else None, tuple(kinds), num_rows)  # type: ignore[arg-type]
 
 
-def _shift_mask(window: tuple[int, ...], shifts: list[int], joined: list[bool], like: Tensor) -> Tensor | None:
-    """Return -100 between tokens that the roll has brought together from different ends, (L, L)."""
-    if not any(joined):
-        return None
-    region = torch.zeros(window, dtype=torch.long, device=like.device)
-    for axis, (size, shift, joins) in enumerate(zip(window, shifts, joined, strict=True)):
-        if joins:
-            side = (torch.arange(size, device=like.device) >= size - shift).long()
-            region = 2 * region + side.view([-1 if a == axis else 1 for a in range(3)])
-    region = region.flatten()
-    return (region[:, None] != region).to(like.dtype) * _MASKED
+def _seam(axis: int, size: int, shift: int, like: Tensor) -> Tensor:
+    """Return which tokens the roll has brought together from different ends of an axis, (w, w) among six axes."""
+    side = torch.arange(size, device=like.device) >= size - shift
+    at_axis = [1] * 6
+    at_axis[axis] = at_axis[3 + axis] = size
+    return (side[:, None] != side).view(at_axis)
+
+
+def _shift_mask(window: tuple[int, ...], seams: list[Tensor], like: Tensor) -> Tensor:
+    """Return -100 between tokens that any of the seams parts, (L, L)."""
+    apart = reduce(torch.logical_or, seams).expand(*window, *window)
+    return apart.reshape(2 * [math.prod(window)]).to(like.dtype) * _MASKED
 
 
 def relative_position_index(
