@@ -1,7 +1,7 @@
 """What each idea of the paper is worth at small size: ``python benchmarks/ablation.py --data data [--steps 600]``.
 
-Small denoisers learn for a short while from the same batches, each without one idea; all use the optical flow of
-`denoise-small`, which stays as it is. Scores are PSNR in dB at sigma 30 on held-out film and moving photos. A second
+Small denoisers of two blocks a stage learn from nothing for a short while, from the same batches, each without one idea;
+all use the optical flow of `denoise-small`, which stays as it is. Scores are PSNR in dB at sigma 30 on held-out film and moving photos. A second
 table gives the shipped denoiser windows of fewer frames. DATA is made by ``python -m vrt_train.prepare``.
 """
 
@@ -71,7 +71,7 @@ def stages(network: VRT) -> list[nn.Module]:
 def learn(name: str, steps: int, data: Path) -> dict[str, float]:
     """Train a variant and return its scores."""
     changes, leave_out = VARIANTS[name]
-    recipe = TrainConfig.read(find_config("denoise-small"))
+    recipe = TrainConfig.read(find_config("denoise-small-first"))
     config = dataclasses.replace(
         recipe,
         network=recipe.network | changes,
