@@ -1,8 +1,8 @@
 """What each idea of the paper is worth at small size: ``python benchmarks/ablation.py --data data [--steps 600]``.
 
 Small denoisers of two blocks a stage learn from nothing for a short while, from the same batches, each without one
-idea; all use the optical flow of `denoise-small`, which stays as it is. Scores are PSNR in dB at sigma 30 on held-out film
-and moving photos. A second table gives the shipped denoiser windows of fewer frames. DATA is made by
+idea; all use the optical flow of `denoise-small`, which stays as it is. Scores are PSNR in dB at sigma 30 on held-out
+film and moving photos. A second table gives the shipped denoiser windows of fewer frames. DATA is made by
 ``python -m vrt_train.prepare``.
 """
 
