@@ -34,8 +34,10 @@ def test_chunks_are_the_windows_in_order(shape, window, tokens):
     kinds = [kind for *_, shares in chunks for kind, count in shares for _ in range(count)]
     assert kinds == [i for i, kind in enumerate(plan.kinds) for _ in range(kind.count)]
     assert all(len(index) == length * sum(count for _, count in shares) for index, _, shares in chunks)
+    insides = [inside.flatten() for _, inside, _ in chunks if inside is not None]
+    assert (plan.inside is None) == (not insides)
     if plan.inside is not None:
-        assert torch.equal(torch.cat([inside for _, inside, _ in chunks if inside is not None]).flatten(), plan.inside.flatten())
+        assert torch.equal(torch.cat(insides), plan.inside.flatten())
 
 
 @settings(max_examples=60, deadline=None)
