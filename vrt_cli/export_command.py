@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -41,6 +42,7 @@ def export(
     network = cast("VRT", vrt_core.load_network(card))
     if frames is None:
         frames = network.num_input_frames or card.window_frames
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # else it tells of torchvision, which nothing here needs
     part = output.with_name(output.name + ".part")
     try:
         vrt_core.export_onnx(network, part, frames=frames, height=height, width=width)

@@ -6,7 +6,6 @@ and tiles, and fading them into each other, stays with whoever runs it.
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import torch
@@ -43,7 +42,6 @@ def export_onnx(network: VRT, path: str | Path, *, frames: int, height: int, wid
     except ImportError as error:
         raise VRTError(f'export needs {error.name}: pip install "vrt-restore[export]"') from error
     program = export_program(network, frames=frames, height=height, width=width)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with sdpa_kernel(SDPBackend.MATH):
         made = torch.onnx.export(
             program, input_names=["clip"], output_names=["restored"], dynamo=True, optimize=True, verbose=False

@@ -1,4 +1,4 @@
-"""A tile's network leaves as a program of its own, and a pass is fit for a CUDA graph."""
+"""A network leaves as ONNX and gives the same there, and a pass is fit for a CUDA graph."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_onnx_file_gives_the_same(task: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = build_network(**CONFIGS[task])
     clip = torch.rand(1, 4, 3 + network.config.nonblind_denoising, 32, 40)
-    path = export_onnx(network, tmp_path / "tile.onnx", frames=4, height=32, width=40)
+    path = export_onnx(network, tmp_path / "network.onnx", frames=4, height=32, width=40)
     session = runtime.InferenceSession(path)
     with torch.no_grad():
         expected = network(clip)

@@ -126,7 +126,6 @@ class WindowAttention(nn.Module):
             frames = (x.view(-1, *encoding.shape) + encoding).flatten(0, 1)
             q, k, v = self._heads(linear(frames, *weights.qkv_mut), L // 2)  # frame 1 of a window, then frame 2
             q = q.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)  # frame 1 is asked by frame 2, and frame 2 by frame 1
-            # Quirk: the shift mask of the first frame serves both
             mutual = self._attend(q, k, v, [2 * count for count in counts], [mask for *_, mask in kinds])
             out = torch.cat((mutual, out), dim=1)
         return linear(out, *weights.proj)

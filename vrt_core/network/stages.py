@@ -75,9 +75,11 @@ def _run_block(block: TMSA, rows: Tensor, plan: WindowPlan, relative: Tensor, en
     tokens = items_at_a_time(16 * rows.shape[1] * rows.element_size(), rows.device)
 
     def biases(kind: WindowKind) -> Biases:
-        """Position bias and shift mask; for mutual attention the mask alone, its first frame's part for both frames."""
-        half = 0 if encoding is None else encoding.shape[0]
-        return (bias, None) if kind.mask is None else (bias + kind.mask, kind.mask[:half, :half] if half else None)
+        """Position bias and shift mask; for mutual attention the mask alone."""
+        if kind.mask is None:
+            return bias, None
+        half = kind.mask.shape[0] // 2  # Quirk: the first frame's part serves both frames
+        return bias + kind.mask, kind.mask[:half, :half]
 
     results: list[Tensor] = []
     made: dict[int, Biases] = {}
