@@ -180,4 +180,45 @@ def refine_between(
         zero = [target.new_zeros(x.shape) for x in levels]
         return flow_loss(levels, target, cap_px=40.0), flow_loss(zero, target, cap_px=40.0)
 
-    _descend("between", list(spynet.parameters()), loss_of, steps, 2e-4)
+    _descend("between", list(spynet.parameters()), loss_of, steps, 3e-4)
+
+
+def refine_blurred(
+    spynet: nn.Module,
+    photos: MovingPhotos,
+    *,
+    steps: int,
+    shutter: tuple[float, float],
+    speed_px: tuple[float, float],
+    seed: int = 0,
+    pairs: int = 4,
+    size_px: int = 128,
+) -> None:
+    """Train a SpyNet that knows flow already, in place, on fast frames that an open shutter blurs.
+
+    Args:
+        spynet: ``network.spynet``.
+        photos: Source of clips with exact flow.
+        steps: Steps of AdamW.
+        shutter: Least and most time that the shutter is open, in frames.
+        speed_px: Least and most motion between frames, in pixels.
+        seed: Of the data.
+        pairs: Pairs of a step.
+        size_px: Side of a frame.
+    """
+    rng = np.random.default_rng([seed, 2])
+
+    def draw() -> tuple[Tensor, Tensor]:
+        """Two frames, and the flows from each to the other."""
+        exposure = Exposure(subframes=7, shutter=float(rng.uniform(*shutter)), speed_px=speed_px)
+        clip, to_next, to_previous = photos.draw(rng, 2, size_px, exposure=exposure)
+        return clip.unflatten(0, (2, 7)).mean(dim=1), torch.cat((to_next, to_previous))
+
+    def loss_of() -> tuple[Tensor, Tensor]:
+        drawn = [draw() for _ in range(pairs)]
+        frames, target = torch.stack([f for f, _ in drawn]), torch.cat([flow for _, flow in drawn])
+        levels = spynet(frames.flatten(0, 1), frames.flip(1).flatten(0, 1))
+        zero = [target.new_zeros(x.shape) for x in levels]
+        return flow_loss(levels, target, cap_px=40.0), flow_loss(zero, target, cap_px=40.0)
+
+    _descend("blurred", list(spynet.parameters()), loss_of, steps, 3e-4)

@@ -91,10 +91,11 @@ def draw_motion(
 
 def move_points(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Apply (T, 3, 3) maps to points (..., 2) in (x, y), or (T, ..., 2) with one set per map: (T, ..., 2)."""
-    linear, shift = matrices[:, :2, :2], matrices[:, :2, 2]
-    if points.ndim == 3:
-        return np.einsum("tij,hwj->thwi", linear, points) + shift[:, None, None]
-    return np.einsum("tij,thwj->thwi", linear, points) + shift[:, None, None]
+    x, y = points[..., 0], points[..., 1]
+    a, b, c = (matrices[:, :2, i, None, None] for i in range(3))  # (T, 2, 1, 1) each
+    axis = 1 if points.ndim == 4 else 0
+    moved = np.expand_dims(x, axis) * a + np.expand_dims(y, axis) * b + c  # (T, 2, ...)
+    return np.moveaxis(moved, 1, -1)
 
 
 def blob(rng: np.random.Generator, size: tuple[int, int]) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 import typer
 
 from .dataset import Library
-from .flow_training import pretrain, refine_between
+from .flow_training import pretrain, refine_between, refine_blurred
 from .prepare import prepare
 from .ranks import Ranks
 from .train_config import TrainConfig, find_config
@@ -82,8 +82,14 @@ def flow_weights(trainer: Trainer, path: Path) -> dict[str, torch.Tensor]:
     if not path.exists():
         settings = trainer.config
         spynet = trainer.network.spynet.cpu()
-        begin = refine_between if settings.data.task == "interpolate" else pretrain
-        begin(spynet, trainer.library.photos, seed=settings.seed, **settings.flow_pretraining)
+        photos, seed, lengths = trainer.library.photos, settings.seed, settings.flow_pretraining
+        if settings.data.task == "interpolate":
+            refine_between(spynet, photos, seed=seed, **lengths)
+        elif settings.data.task == "deblur":
+            data = settings.data
+            refine_blurred(spynet, photos, shutter=data.shutter, speed_px=data.speed_px, seed=seed, **lengths)
+        else:
+            pretrain(spynet, photos, seed=seed, **lengths)
         torch.save(spynet.state_dict(), path)
         spynet.to(trainer.ranks.device)
     return torch.load(path, weights_only=True)

@@ -59,7 +59,7 @@ class TrainConfig:
     replan_steps: int = 100
     flow_pretraining: dict[str, int] = field(default_factory=dict)
     """``level_steps`` and ``joint_steps`` of SpyNet's pre-training, done first if the run has no SpyNet weights yet.
-    For interpolation ``steps``, which go on from the SpyNet of ``start_from``."""
+    For interpolation and deblurring ``steps``, which go on from the SpyNet of ``start_from``."""
 
     @classmethod
     def read(cls, path: Path) -> "TrainConfig":

@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import nn
 
 from vrt_core import VRT, card_for_file, find_model, load_network
 
@@ -19,9 +19,10 @@ _BLOCK = re.compile(r"\.blocks\.\d+$")
 def warm_start(network: VRT, model: str) -> list[str]:
     """Copy the parameters of a model whose names and shapes fit, in place.
 
-    The channels that both first convolutions read are copied: the frame itself comes first in each. Blocks that the
-    model does not have begin as the identity, so that a deeper network begins where a shallower one ended. If anything
-    else did not fit, the last convolution is set to zero: the network begins with what it would do without learning.
+    The channels that both first convolutions read are copied: the frame itself comes first in each, then warped ones;
+    what only the new one reads begins as it would. Blocks that the model does not have begin as the identity, so that a
+    deeper network begins where a shallower one ended. If anything else did not fit, the last convolution is set to
+    zero: the network begins with what it would do without learning.
 
     Args:
         network: To start.
@@ -33,7 +34,7 @@ def warm_start(network: VRT, model: str) -> list[str]:
     """
     path = STARTS / f"{model}.safetensors"
     path = path if path.is_file() else Path(model)
-    source: nn.Module = load_network(card_for_file(path), path) if path.is_file() else load_network(find_model(model))
+    source = cast(VRT, load_network(card_for_file(path), path) if path.is_file() else load_network(find_model(model)))
     found = dict(source.named_parameters())
     there = {name for name, _ in source.named_modules()}
     grown = [name for name, _ in network.named_modules() if _BLOCK.search(name) and name not in there]
@@ -47,8 +48,7 @@ def warm_start(network: VRT, model: str) -> list[str]:
             continue
         other = found.get(name)
         if other is not None and name == "conv_first.weight" and other.shape[1] != parameter.shape[1]:
-            common = min(other.shape[1], parameter.shape[1])
-            parameter.zero_()
+            common = min(other.shape[1] - source.config.nonblind_denoising, parameter.shape[1])
             parameter[:, :common] = other[:, :common]
             missing.append(name)
         elif other is None or other.shape != parameter.shape:

@@ -21,6 +21,7 @@ SMALL = {  # every branch, few blocks
 }
 KINDS = {
     "denoise": {"upscale": 1, "nonblind_denoising": True},
+    "deblur": {"upscale": 1, "shutters": [0.5, 1.0]},
     "sr": {"upscale": 4},
     "sr_two_hops": {"upscale": 2, "pa_frames": 4, "deformable_groups": 4},
     "interpolate": {"upscale": 1, "pa_frames": 0, "img_size": [4, 64, 64]},
@@ -202,6 +203,8 @@ def test_cancel_is_asked_before_every_block():
         ({"num_heads": [2] * 8}, "num_heads"),
         ({"embed_dims": [9] * 9}, "embed_dims"),
         ({"deformable_groups": 3}, "deformable_groups"),
+        ({"shutters": [0.5, 1.5]}, "shutters"),
+        ({"shutters": [0.5], "pa_frames": 0, "upscale": 1, "img_size": [4, 64, 64]}, "shutters"),
         ({"window": 8}, "unknown network setting 'window'"),
     ],
 )

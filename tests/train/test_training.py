@@ -82,6 +82,8 @@ def test_every_task_trains_and_goes_on_where_it_stopped(data_folder, tmp_path, t
     network = NETWORK | {"nonblind_denoising": False}
     if task == "interpolate":
         network |= {"pa_frames": 0, "img_size": [4, 32, 32], "head_channels": 8, "middle_flow": True}
+    if task == "deblur":
+        network |= {"shutters": [0.5, 1.0]}
     if task == "sr":
         network |= {"upscale": 2, "head_channels": 8}
     data = DataConfig(

@@ -56,6 +56,9 @@ class VRTConfig:
     """Channels in which frames are enlarged or interpolated; the published number by default."""
     middle_flow: bool = False
     """Whether an interpolation network warps its frames to the moment in between first; the published one does not."""
+    shutters: tuple[float, ...] = ()
+    """Deblurring: times that the shutter may be open, in frames. Frames are deconvolved along the motion for each of
+    them and the network sees that too; the published networks do not."""
 
     def __post_init__(self) -> None:
         """Reject sizes that no network can have."""
@@ -83,6 +86,10 @@ class VRTConfig:
                 f"middle_flow is for networks that interpolate (pa_frames 0) between an even number of frames, not for "
                 f"pa_frames {self.pa_frames} and {self.img_size[0]} frames"
             )
+        if any(shutter <= 0 or shutter > 1 for shutter in self.shutters):
+            raise InputError(f"shutters ({self.shutters}) must be above 0 and at most 1 frame")
+        if self.shutters and not self.pa_frames:
+            raise InputError("shutters are for networks that align frames by optical flow, not for pa_frames 0")
         for dim, heads in zip(self.embed_dims, self.num_heads, strict=True):
             if dim % heads or dim % 4:
                 raise InputError(f"embed_dims ({dim} channels) must be multiples of 4 and of num_heads ({heads})")

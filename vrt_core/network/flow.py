@@ -19,12 +19,12 @@ Pyramid = tuple[Tensor, ...]
 
 _NUM_SPYNET_LEVELS = 6
 _MULTIPLE_PX = 2 ** (_NUM_SPYNET_LEVELS - 1)
-_BILINEAR, _PADDINGS = 0, ("zeros", "border")  # as torch.grid_sampler_2d numbers them
+BILINEAR, CUBIC, _PADDINGS = 0, 2, ("zeros", "border")  # as torch.grid_sampler_2d numbers them
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 
 
-def sample(x: Tensor, x_px: Tensor, y_px: Tensor, padding: str = "zeros") -> Tensor:
-    """Read ``x`` at positions given in pixels, bilinearly.
+def sample(x: Tensor, x_px: Tensor, y_px: Tensor, padding: str = "zeros", kernel: int = BILINEAR) -> Tensor:
+    """Read ``x`` at positions given in pixels.
 
     Convention: pixel centres are integers (align_corners=True).
 
@@ -33,6 +33,7 @@ def sample(x: Tensor, x_px: Tensor, y_px: Tensor, padding: str = "zeros") -> Ten
         x_px: Columns, (N, H', W') float32.
         y_px: Rows, (N, H', W') float32.
         padding: What lies outside: "zeros", or "border" for the nearest pixel.
+        kernel: ``BILINEAR`` or ``CUBIC``.
 
     Returns:
         (N, C, H', W') in the dtype of ``x``; sampling runs in float32.
@@ -40,7 +41,7 @@ def sample(x: Tensor, x_px: Tensor, y_px: Tensor, padding: str = "zeros") -> Ten
     H, W = x.shape[-2:]
     grid = torch.stack((2 * x_px / max(W - 1, 1) - 1, 2 * y_px / max(H - 1, 1) - 1), dim=-1)
     # the operator behind F.grid_sample, which on CUDA would take cuDNN's, slower and unknown to FakeTensorMode
-    return torch.grid_sampler_2d(x.float(), grid, _BILINEAR, _PADDINGS.index(padding), True).to(x.dtype)
+    return torch.grid_sampler_2d(x.float(), grid, kernel, _PADDINGS.index(padding), True).to(x.dtype)
 
 
 def flow_targets(flow: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from ..errors import InputError
 from .attention import WindowAttention
 from .chunks import add_to, items_at_a_time
 from .config import NUM_SCALED_STAGES, VRTConfig
+from .deconvolution import MotionDeconvolution
 from .flow import Pyramid, SpyNet
 from .heads import Enlarge, FrameConv, InterpolationHead
 from .linear import Linear
@@ -49,6 +50,9 @@ class VRT(nn.Module):
 
         seen = 9 if self.uses_flows else 2 if config.middle_flow else 1  # frames, warped ones counted
         c_in = config.in_chans * seen + config.nonblind_denoising
+        if config.shutters:
+            self.deconvolution = MotionDeconvolution(config.shutters)
+            c_in += config.in_chans * self.deconvolution.num_guesses
         self.conv_first = FrameConv(c_in, dim)
         if self.uses_flows or config.middle_flow:
             self.spynet = SpyNet(config.flow_channels)
@@ -140,8 +144,7 @@ class VRT(nn.Module):
     def _restore(self, clip: Tensor, flows: Flows | None, check: Check) -> Tensor:
         rgb, noise_level = clip[:, :, : self.config.in_chans], clip[:, :, self.config.in_chans :]
         flows = self.clip_flows(rgb) if flows is None else flows
-        x = torch.cat((rgb, warp_neighbours(rgb, flows[0][0], flows[1][0]), noise_level), dim=2)
-        x = self.conv_first(x.to(self.conv_first.weight.dtype))
+        x = self._first_features(rgb, noise_level, flows[0][0], flows[1][0])
         x = add_to(self._features(x, flows, check), x)
         if self.config.upscale == 1:
             return rgb + self.conv_last(x)
@@ -153,6 +156,13 @@ class VRT(nn.Module):
         return torch.cat(
             [self._enlarge(frames[i : i + step], low[i : i + step]) for i in range(0, N * T, step)]
         ).unflatten(0, (N, T))
+
+    def _first_features(self, rgb: Tensor, noise_level: Tensor, backward: Tensor, forward: Tensor) -> Tensor:
+        """Return the features of ``conv_first`` for frames, their warped neighbours, and what else the network sees."""
+        seen = [rgb, warp_neighbours(rgb, backward, forward), noise_level]
+        if self.config.shutters:
+            seen.append(self.deconvolution(rgb, backward, forward))
+        return self.conv_first(torch.cat([x.to(self.conv_first.weight.dtype) for x in seen], dim=2))
 
     def _enlarge(self, x: Tensor, low: Tensor) -> Tensor:
         x = F.leaky_relu(self.conv_before_upsample["0"](x), 0.01, inplace=True)
