@@ -74,7 +74,7 @@ def interpolation_loss(network: VRT, batch: Example, config: TrainConfig) -> tup
 @contextmanager
 def without_body(network: nn.Module) -> Iterator[None]:
     """Leave the stages of a VRT out: the head then sees the first convolution's features alone, and learns quickly."""
-    setattr(network, "_features", lambda *_: 0)  # noqa: B010
+    setattr(network, "_features", lambda x, *_: torch.zeros_like(x))  # noqa: B010
     try:
         yield
     finally:

@@ -28,6 +28,7 @@ SMALL: dict[str, Any] = {
 CONFIGS: dict[str, dict[str, Any]] = {
     "sr": {**SMALL, "upscale": 2, "pa_frames": 4},
     "denoise": {**SMALL, "upscale": 1, "pa_frames": 2, "nonblind_denoising": True},
+    "deblur": {**SMALL, "upscale": 1, "pa_frames": 2, "shutters": [0.5, 1.0]},
     "interpolate": {**SMALL, "upscale": 1, "pa_frames": 0},
 }
 
@@ -45,7 +46,7 @@ def small_link(task: str, **options: Any) -> Link:
 
 @pytest.mark.parametrize(
     ("task", "size", "tile"),
-    [("sr", (40, 35), 0), ("denoise", (9, 50), 32), ("interpolate", (40, 35), 32)],
+    [("sr", (40, 35), 0), ("deblur", (50, 40), 32), ("denoise", (9, 50), 32), ("interpolate", (40, 35), 32)],
 )
 def test_three_doors_agree(task: str, size: tuple[int, int], tile: int) -> None:
     link = small_link(task, tile_px=tile)

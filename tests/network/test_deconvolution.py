@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from vrt_core.network.deconvolution import MotionDeconvolution, inverse_of_box, motion_of_frames
+from vrt_core.network.deconvolution import (
+    MotionDeconvolution,
+    inverse_of_box,
+    motion_of_frames,
+    opposition,
+    trust_in_flow,
+)
 
 SPEED_PX, SHUTTER = (6.0, 3.0), 0.8
 
@@ -41,7 +47,9 @@ def psnr_inside(a: torch.Tensor, b: torch.Tensor) -> float:
 @torch.inference_mode()
 def test_blur_along_the_motion_is_undone():
     sharp, blurred = frames(0.0), frames(SHUTTER)
-    careful, bold = (blurred + x for x in MotionDeconvolution([SHUTTER])(blurred, *even_flows(3, 64)).chunk(2, dim=2))
+    careful, bold = (
+        blurred + x for x in MotionDeconvolution([SHUTTER])(blurred, *even_flows(3, 64)).chunk(3, dim=2)[1:]
+    )
     before = psnr_inside(blurred, sharp)
     assert psnr_inside(careful, sharp) > before + 6
     assert psnr_inside(bold, sharp) > before + 14
@@ -55,7 +63,7 @@ def test_the_wrong_shutter_or_motion_helps_less():
         backward, forward = even_flows(3, 64)
         if turned:
             backward, forward = backward.flip(2) * backward.new_tensor([-1, 1]).view(2, 1, 1), forward.flip(2)
-        return psnr_inside(blurred + MotionDeconvolution([shutter])(blurred, backward, forward)[:, :, 3:], sharp)
+        return psnr_inside(blurred + MotionDeconvolution([shutter])(blurred, backward, forward)[:, :, 6:], sharp)
 
     right = bold(SHUTTER)
     assert bold(0.4) < right - 6
@@ -82,6 +90,36 @@ def test_the_weights_invert_a_box_as_far_as_it_lets_through(shutter: float, iter
         box = math.sin(math.pi * cycles) / (math.pi * cycles)
         expected = 1 - (1 - box**2) ** (iterations + 1)
         assert response * box == pytest.approx(expected, abs=0.1)  # the weights end at two frames
+
+
+def test_changes_are_opposed_one_box_apart():
+    generator = torch.Generator().manual_seed(0)
+    line = torch.randn(400, generator=generator)
+    for length in (5, 8):  # in steps of a tenth of a frame
+        blurred = line.unfold(0, length, 1).mean(dim=1)[: 41 + 300]
+        samples = blurred.unfold(0, 41, 1).T.reshape(1, 1, 41, 1, -1)
+        lags = opposition(samples).mean(dim=(0, 2, 3))
+        assert int(lags.argmin()) + 2 == length
+        assert lags.min() < -0.3
+
+
+@torch.inference_mode()
+def test_flow_is_trusted_where_it_makes_neighbours_alike():
+    clip = frames(0.0)
+    backward, forward = even_flows(3, 64)
+    inner = (..., slice(16, -16), slice(16, -16))
+    assert trust_in_flow(clip, backward, forward)[inner].min() > 0.9
+    assert trust_in_flow(clip, -backward, -forward)[inner].mean() < 0.6
+    still = trust_in_flow(clip, torch.zeros_like(backward), torch.zeros_like(forward))
+    assert_close(still, torch.full_like(still, 0.5))
+
+
+@torch.inference_mode()
+def test_nothing_is_believed_at_first():
+    clip = frames(SHUTTER)
+    blend = MotionDeconvolution([0.4, SHUTTER])(clip, *even_flows(3, 64))[:, :, :3]
+    guesses = MotionDeconvolution([0.4, SHUTTER])(clip, *even_flows(3, 64))[:, :, 3:]
+    assert blend.abs().mean() < 0.25 * guesses.abs().mean()
 
 
 def test_the_motion_at_the_ends_is_that_of_their_one_side():

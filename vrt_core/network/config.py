@@ -58,7 +58,7 @@ class VRTConfig:
     """Whether an interpolation network warps its frames to the moment in between first; the published one does not."""
     shutters: tuple[float, ...] = ()
     """Deblurring: times that the shutter may be open, in frames. Frames are deconvolved along the motion for each of
-    them and the network sees that too; the published networks do not."""
+    them, and the network adds to a blend of that; the published networks do not."""
 
     def __post_init__(self) -> None:
         """Reject sizes that no network can have."""
@@ -88,8 +88,11 @@ class VRTConfig:
             )
         if any(shutter <= 0 or shutter > 1 for shutter in self.shutters):
             raise InputError(f"shutters ({self.shutters}) must be above 0 and at most 1 frame")
-        if self.shutters and not self.pa_frames:
-            raise InputError("shutters are for networks that align frames by optical flow, not for pa_frames 0")
+        if self.shutters and (not self.pa_frames or self.upscale != 1):
+            raise InputError(
+                f"shutters are for networks that align frames by optical flow (pa_frames 2 or more) and keep their "
+                f"size (upscale 1), not for pa_frames {self.pa_frames} and upscale {self.upscale}"
+            )
         for dim, heads in zip(self.embed_dims, self.num_heads, strict=True):
             if dim % heads or dim % 4:
                 raise InputError(f"embed_dims ({dim} channels) must be multiples of 4 and of num_heads ({heads})")

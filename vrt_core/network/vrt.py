@@ -52,7 +52,7 @@ class VRT(nn.Module):
         c_in = config.in_chans * seen + config.nonblind_denoising
         if config.shutters:
             self.deconvolution = MotionDeconvolution(config.shutters)
-            c_in += config.in_chans * self.deconvolution.num_guesses
+            c_in += config.in_chans * (1 + self.deconvolution.num_guesses)
         self.conv_first = FrameConv(c_in, dim)
         if self.uses_flows or config.middle_flow:
             self.spynet = SpyNet(config.flow_channels)
@@ -136,18 +136,18 @@ class VRT(nn.Module):
         return found[0], found[1]
 
     def to_precision(self, dtype: torch.dtype) -> VRT:
-        """Convert the weights to ``dtype``, those of the flow network excepted, and return self."""
+        """Convert the weights to ``dtype``, those that say where to look excepted, and return self."""
         for name, child in self.named_children():
-            child.to(torch.float32 if name == "spynet" else dtype)
+            child.to(torch.float32 if name in ("spynet", "deconvolution") else dtype)
         return self
 
     def _restore(self, clip: Tensor, flows: Flows | None, check: Check) -> Tensor:
         rgb, noise_level = clip[:, :, : self.config.in_chans], clip[:, :, self.config.in_chans :]
         flows = self.clip_flows(rgb) if flows is None else flows
-        x = self._first_features(rgb, noise_level, flows[0][0], flows[1][0])
+        x, base = self._first_features(rgb, noise_level, flows[0][0], flows[1][0])
         x = add_to(self._features(x, flows, check), x)
         if self.config.upscale == 1:
-            return rgb + self.conv_last(x)
+            return base + self.conv_last(x)
         # frame by frame: at the output's size, one frame is large enough
         N, T = x.shape[:2]
         frames, low = x.flatten(0, 1), rgb.flatten(0, 1)
@@ -157,12 +157,15 @@ class VRT(nn.Module):
             [self._enlarge(frames[i : i + step], low[i : i + step]) for i in range(0, N * T, step)]
         ).unflatten(0, (N, T))
 
-    def _first_features(self, rgb: Tensor, noise_level: Tensor, backward: Tensor, forward: Tensor) -> Tensor:
-        """Return the features of ``conv_first`` for frames, their warped neighbours, and what else the network sees."""
-        seen = [rgb, warp_neighbours(rgb, backward, forward), noise_level]
+    def _first_features(
+        self, rgb: Tensor, noise_level: Tensor, backward: Tensor, forward: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the features of ``conv_first``, and the frames that the network's output is added to."""
+        seen, base = [rgb, warp_neighbours(rgb, backward, forward), noise_level], rgb
         if self.config.shutters:
             seen.append(self.deconvolution(rgb, backward, forward))
-        return self.conv_first(torch.cat([x.to(self.conv_first.weight.dtype) for x in seen], dim=2))
+            base = rgb + seen[-1][:, :, : rgb.shape[2]]
+        return self.conv_first(torch.cat([x.to(self.conv_first.weight.dtype) for x in seen], dim=2)), base
 
     def _enlarge(self, x: Tensor, low: Tensor) -> Tensor:
         x = F.leaky_relu(self.conv_before_upsample["0"](x), 0.01, inplace=True)
