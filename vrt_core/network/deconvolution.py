@@ -55,7 +55,7 @@ class MotionDeconvolution(nn.Module):
         """
         frames, motion = clip.flatten(0, 1), motion_of_frames(backward, forward).flatten(0, 1)
         trust = trust_in_flow(clip, backward, forward).flatten(0, 1)
-        sample_bytes = (clip.shape[2] + 4) * frames[0, 0].numel() * frames.element_size()
+        sample_bytes = (clip.shape[2] + 6) * frames[0, 0].numel() * frames.element_size()
         step = items_at_a_time(self.weight.shape[1] * sample_bytes, clip.device)
         with torch.autocast(clip.device.type, enabled=False):
             parts = [
