@@ -111,8 +111,9 @@ def test_half_precision_is_near_single(kind, dtype, tolerance):
     assert (half - single).norm() / (single - single.mean()).norm() < tolerance
 
 
-def test_one_graph_compiles():
-    network = small("denoise")
+@pytest.mark.parametrize("kind", ["denoise", "deblur"])
+def test_one_graph_compiles(kind):
+    network = small(kind)
     clip = clip_for(network, 2, 32, 32)
     with torch.no_grad():
         expected = network(clip)
@@ -121,7 +122,7 @@ def test_one_graph_compiles():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["denoise", "sr_two_hops", "interpolate"])
+@pytest.mark.parametrize("kind", ["denoise", "deblur", "sr_two_hops", "interpolate"])
 def test_one_graph_compiles_to_code(kind):
     network = small(kind)
     clip = clip_for(network, 4, 32, 32)
