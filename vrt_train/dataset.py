@@ -39,8 +39,6 @@ class DataConfig:
     """Share of clips from the film; the others are moving photos."""
     sigma_255: tuple[float, float] = (0.0, 50.0)
     """Denoising: least and most noise, in 8-bit steps."""
-    sigma_power: float = 1.0
-    """Denoising: exponent of the uniform number that says where between the two; above 1, little noise comes often."""
     camera_share: float = 0.0
     """Denoising: share of clips with the noise of a camera (``shot``, ``read``) in place of Gaussian noise. Of these,
     as of compressed ones, the network is told what ``estimate_sigma`` makes of them."""

@@ -41,8 +41,7 @@ class Example(NamedTuple):
 def denoise(rng: np.random.Generator, library: "Library", config: "DataConfig") -> Example:
     """Gaussian noise of a random level, or what cameras and codecs do; the level comes as a fourth channel."""
     clip = library.draw(rng, config.num_frames, config.crop_px, config.film_share)
-    low, high = config.sigma_255
-    sigma_255 = low + (high - low) * float(rng.uniform()) ** config.sigma_power
+    sigma_255 = float(rng.uniform(*config.sigma_255))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     by_camera = happens(rng, config.camera_share)
     if by_camera:
