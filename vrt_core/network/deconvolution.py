@@ -36,11 +36,11 @@ class MotionDeconvolution(nn.Module):
         rows = [inverse_of_box(shutter, iterations) for shutter in shutters for iterations in _ITERATIONS]
         self.weight = nn.Parameter(torch.stack(rows))
         self.num_guesses = len(rows)
-        self.hidden = nn.Conv2d(len(_LAGS) + 2, _HIDDEN_CHANNELS, 1)
-        self.choice = nn.Conv2d(_HIDDEN_CHANNELS, self.num_guesses + 1, 1)  # the last is to leave the frame as it is
-        with torch.no_grad():
-            self.choice.weight.zero_()
-            self.choice.bias.zero_()[-1] = _NO_GUESS
+        count = self.num_guesses + 1  # the last is to leave the frame as it is
+        self.hidden = nn.Conv2d(len(_LAGS) + 2, _HIDDEN_CHANNELS, 1, dtype=torch.float32)
+        self.choice = nn.Conv2d(_HIDDEN_CHANNELS, count, 1, dtype=torch.float32)
+        nn.init.zeros_(self.choice.weight)
+        self.choice.bias = nn.Parameter(_NO_GUESS * (torch.arange(count) == count - 1).float())
 
     def forward(self, clip: Tensor, backward: Tensor, forward: Tensor) -> Tensor:
         """Return what the chosen blend of guesses adds to the frames, then what each guess does.
@@ -64,14 +64,12 @@ class MotionDeconvolution(nn.Module):
         return torch.cat(parts).unflatten(0, clip.shape[:2])
 
     def _guess(self, frames: Tensor, motion: Tensor, trust: Tensor) -> Tensor:
-        dtype = torch.promote_types(frames.dtype, self.weight.dtype)
-        samples = sample_along(frames, motion).to(dtype)  # (N, C, samples, H, W)
+        samples = sample_along(frames, motion).to(self.weight.dtype)  # (N, C, samples, H, W)
         H, W = frames.shape[-2:]
-        guesses = (self.weight.to(dtype) @ samples.flatten(3)).unflatten(3, (H, W)).transpose(1, 2)
+        guesses = (self.weight @ samples.flatten(3)).unflatten(3, (H, W)).transpose(1, 2)
         guesses = guesses - frames[:, None]  # (N, guesses, C, H, W)
         signs = torch.cat((opposition(samples), trust, motion.square().sum(dim=1, keepdim=True).log1p()), dim=1)
-        hidden = F.gelu(F.conv2d(signs, self.hidden.weight.to(dtype), self.hidden.bias.to(dtype)))
-        choice = (_GAIN * F.conv2d(hidden, self.choice.weight.to(dtype), self.choice.bias.to(dtype))).softmax(dim=1)
+        choice = (_GAIN * self.choice(F.gelu(self.hidden(signs)))).softmax(dim=1)
         blend = (choice[:, :-1, None] * guesses).sum(dim=1, keepdim=True)
         return torch.cat((blend, guesses), dim=1).flatten(1, 2)
 
