@@ -26,7 +26,8 @@ class TrainConfig:
     flow_from: str | None = None
     """Component whose SpyNet is taken over; ``vrt download spynet`` fetches the published one."""
     head_steps: int = 0
-    """Steps at the beginning that leave the stages out, so that an SR head learns quickly what it can do alone."""
+    """Steps at the beginning that leave the stages out, so that what lies around them learns quickly what it can do
+    alone: the head of SR, the deconvolution of deblurring."""
     seed: int = 0
     """Of the weights and the batches."""
     steps: int = 20000
