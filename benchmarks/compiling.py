@@ -23,6 +23,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vrt_core import VRT, export_onnx, find_model, load_network
+from vrt_core.network import compile_parts
 
 
 def timed(run: Callable[[], Tensor]) -> tuple[float, float, Tensor]:
@@ -47,7 +48,7 @@ def main() -> None:
     with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
         ways: dict[str, Callable[[], Tensor]] = {"plain": lambda: network(clip)}
         made, first = {"plain": 0.0, "compile=True": 0.0}, {}
-        compiled = torch.compile(network, dynamic=False)
+        compiled = compile_parts(network)
         ways["compile=True"] = lambda: compiled(clip)
         if args.onnx:
             import onnxruntime

@@ -62,6 +62,14 @@ def restore(
     ] = "auto",
     tile_overlap: Annotated[int | None, _engine("tile_overlap_px", metavar="PX")] = None,
     factor: Annotated[int, _engine("factor", metavar="2|4|8")] = 2,
+    compile: Annotated[
+        bool,
+        Help(
+            "--compile",
+            help="Compile the model first, which takes minutes once; for long clips on an accelerator.",
+            rich_help_panel="Engine",
+        ),
+    ] = False,
     cuts: Annotated[
         str,
         Help(help="auto, off, frames where scenes begin (12,80) or a file of them.", rich_help_panel="Engine"),
@@ -119,6 +127,7 @@ def restore(
         tile_px=tile_px,
         tile_overlap_px=tile_overlap,
         factor=factor,
+        compile=compile,
     )
     if restorer.needs_sigma and sigma is None:
         raise typer.BadParameter(f"{model} needs to know the noise: --sigma 0 to 50, or auto", param_hint="--sigma")

@@ -15,7 +15,7 @@ from torch import Tensor
 from .devices import precision_name, release_unused
 from .errors import NumericsError
 from .memory import estimate_flow_memory, estimate_memory, is_out_of_memory, usable_bytes
-from .network import VRT
+from .network import VRT, compile_parts
 from .progress import Check, Meter
 from .tiles import Span, TileSize, Tiling, check_tile, fitting_tile, lay_tiles, smaller_tiles
 from .transfers import Carrier
@@ -66,7 +66,7 @@ class Engine:
         self._tilings: dict[TileSize, Tiling] = {}
         self._carrier = Carrier(device)
         network.to_precision(dtype).to(device)
-        self._compiled = torch.compile(network, dynamic=False) if compile else None
+        self._compiled = compile_parts(network) if compile else network
 
     def tiling(self, size: TileSize) -> Tiling:
         """Return how padded frames of (H, W) are cut: the same for every call, until memory runs out."""
@@ -181,10 +181,9 @@ class Engine:
             meter.step()
 
     def _forward(self, clip: Tensor, flows: Any, check: Check | None) -> Tensor:
-        """Run the network; compiled, it is made for one shape: whole windows. Others are not worth compiling for."""
-        if self._compiled is not None and clip.shape[1] == self._window_frames:
-            return self._compiled(clip, flows)
-        return self.network(clip, flows, check=check)
+        """Run the network; compiled for whole windows only, for others come in too many lengths."""
+        run = self._compiled if clip.shape[1] == self._window_frames else self.network
+        return run(clip, flows, check=check)
 
     def _send(self, clip: Tensor, flows: Sequence[PairFlows], tile: tuple[Span, Span]) -> Callable[[], list[Tensor]]:
         """Begin to bring a tile to the device: frames, weights of rows and columns, flows (2, T-1, 2, h, w) a level.

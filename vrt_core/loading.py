@@ -61,8 +61,9 @@ def load_restorer(
         factor: Frames that come out for each that goes in, for models that interpolate: 2, or 4 and 8 by repetition.
         folder: Where to look for weights first.
         memory_bytes: What a network pass may take, for "auto" tiles; a share of the free memory if None.
-        compile: Whether to compile the network with ``torch.compile``, for whole windows of one tile size: the first
-            takes minutes, and cancelling waits for the end of a pass.
+        compile: Whether to compile the network's parts with ``torch.compile``, for whole windows: the first of a tile
+            size takes minutes, or seconds where torch's cache has it from before. For accelerators; on a CPU a pass
+            takes a tenth longer.
         is_oom: Tells whether an exception means that the device is out of memory; torch's own are known.
 
     Raises:

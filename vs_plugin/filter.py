@@ -67,7 +67,8 @@ def restore(
         num_streams: Windows that each device restores at once. More than one takes as much more memory, and helps
             where one window does not keep the device busy. Then, and with several devices, ask for more frames at
             once: ``vspipe -r`` with (devices x num_streams x window), or as large a ``core.num_threads``.
-        compile: Whether to compile the model with ``torch.compile``: the first windows take minutes, the others less.
+        compile: Whether to compile the model with ``torch.compile``: the first window takes minutes, or seconds where
+            torch's cache has it from before. For accelerators; on a CPU nothing is gained.
 
     Returns:
         The restored clip, in the format of ``clip``; larger than it if the model enlarges, with more frames if it

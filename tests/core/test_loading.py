@@ -10,7 +10,7 @@ import torch
 
 from tests.core.fakes import FakeNetwork, fake_link, random_clip
 from tests.core.test_real_network import CONFIGS
-from vrt_core import InputError, WeightsError, build_network, devices
+from vrt_core import InputError, WeightsError, build_network, devices, engine
 from vrt_core.chain import Chain
 from vrt_core.checkpoint import save_weights
 from vrt_core.devices import pick_device, pick_dtype
@@ -167,11 +167,14 @@ def test_the_probe_computes_what_it_should(dtype: torch.dtype) -> None:
 def test_only_whole_windows_run_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[torch.Size] = []
 
-    def compile(network: Any, *, dynamic: bool) -> Any:
-        assert not dynamic, "one shape a tile"
-        return lambda clip, flows: compiled.append(clip.shape) or network(clip, flows)
+    def compile_parts(network: Any) -> Any:
+        def run(clip: torch.Tensor, flows: Any, check: Any) -> torch.Tensor:
+            compiled.append(clip.shape)
+            return network(clip, flows, check=check)
 
-    monkeypatch.setattr(torch, "compile", compile)
+        return run
+
+    monkeypatch.setattr(engine, "compile_parts", compile_parts)
     clip = random_clip(11, 8, 8)
     link = fake_link(compile=True, least_px=8)
     assert torch.equal(link.restore(clip, cuts=(9,)), fake_link().restore(clip, cuts=(9,)))
