@@ -17,6 +17,7 @@ measured.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import subprocess
 import sys
 import weakref
@@ -91,7 +92,6 @@ def resident(config: dict[str, Any], frames: int, height: int, width: int, dtype
     """Return the peak resident bytes above idle of a real pass in this process."""
     from vs_official import PeakMemory
 
-    torch.set_num_threads(1)
     few = {**config, "depths": [2 if depth else 0 for depth in config["depths"]]}
     network = build_network(**few).to_precision(dtype)
     clip = torch.rand(1, frames, 3 + network.config.nonblind_denoising, height, width)
@@ -107,6 +107,8 @@ def resident(config: dict[str, Any], frames: int, height: int, width: int, dtype
             else tuple(tuple(f[..., : least >> i, : least >> i] for i, f in enumerate(p)) for p in flows)
         )
         network(clip[..., :least, :least], small)  # what kernels set up once
+        if sys.platform == "linux":  # what that pass has freed is still this process's, and would be used again unseen
+            ctypes.CDLL(None).malloc_trim(0)
         with PeakMemory() as memory:
             network(clip, flows)
     return memory.peak_bytes

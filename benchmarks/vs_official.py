@@ -91,7 +91,6 @@ def run_once(side: str, args: argparse.Namespace) -> None:
 
     from vrt_core import build_network
 
-    torch.set_num_threads(args.threads)
     config = json.loads((ROOT / "tests/golden/layouts.json").read_text())
     name = next(n for n in config if n.startswith(args.model))
     config = config[name]["config"]
@@ -138,11 +137,13 @@ def main() -> None:
     args = parser.parse_args()
     if args.once:
         return run_once(args.once, args)
+    # not by torch.set_num_threads, which nobody's process need call: it slows small products of MKL, hence attention
+    environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
     found: dict[str, list[dict]] = {"ours": [], "official": []}
     for _ in range(args.runs):
         for side, results in found.items():
             command = [sys.executable, "-W", "ignore", __file__, "--once", side, *sys.argv[1:]]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
             results.append(json.loads(done.stdout.splitlines()[-1]))
             seconds, cpu_seconds, peak = (results[-1][key] for key in ("seconds", "cpu_seconds", "peak_bytes"))
             print(f"  {side}: {seconds:.2f} s, {cpu_seconds:.2f} s of processor, {peak / 1e9:.2f} GB", file=sys.stderr)

@@ -3,19 +3,22 @@
     python benchmarks/vs_overhead.py [--size 96x128] [--frames 40] [--runs 5]
 
 The engine restores a clip that lies in memory as a tensor, through its stream. The filter restores the same clip as
-RGBS frames, asked for one after another by several requests at once, as vspipe does; what it gives is compared. Each
-run times both, one after the other, in wall seconds and in CPU seconds of the process; the table has the medians, and
-the median of the ratios of the runs.
+RGBS frames, asked for one after another by several requests at once, as vspipe does; what it gives is compared, bit
+for bit. Both run in fresh processes, one after the other, for the threads of one would be in the way of the other's;
+a first pass to warm is not timed, loading the model is. Wall seconds and CPU seconds of the process: medians, and the
+median of the ratios of the runs. torch uses all cores, or as many as OMP_NUM_THREADS says.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import statistics
+import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +31,7 @@ from vrt_core import load_restorer
 from vs_plugin import restore
 
 OPTIONS: dict[str, Any] = {"device": "cpu", "precision": "fp32"}
+SIDES = ("engine", "filter")
 
 
 def as_clip(frames: np.ndarray) -> vs.VideoNode:
@@ -48,11 +52,33 @@ def as_clip(frames: np.ndarray) -> vs.VideoNode:
     return clip
 
 
-def timed(work: Callable[[], np.ndarray]) -> tuple[float, float, np.ndarray]:
-    """Return wall seconds, CPU seconds, and the result."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    result = work()
-    return time.perf_counter() - wall, time.process_time() - cpu, result
+def by_engine(frames: torch.Tensor) -> np.ndarray:
+    """Restore a clip through the stream of a restorer."""
+    restorer = load_restorer("denoise-small", tile_px=0, **OPTIONS)
+    return torch.stack(list(restorer.stream(frames, sigma_255=20))).numpy()
+
+
+def by_filter(frames: torch.Tensor, requests: int) -> np.ndarray:
+    """Restore a clip through the filter."""
+    restored, pending, results = restore(as_clip(frames.numpy()), sigma=20, tile=0, **OPTIONS), deque[Any](), []
+    for n in range(len(frames) + requests):
+        if n < len(frames):
+            pending.append(restored.get_frame_async(n))
+        if n >= requests:
+            with pending.popleft().result() as frame:
+                results.append(np.stack([np.asarray(frame[c]) for c in range(3)]))
+    return np.stack(results)
+
+
+def run_once(side: str, args: argparse.Namespace) -> None:
+    """Restore in this process, and print wall seconds, CPU seconds and a checksum as JSON."""
+    H, W = (int(x) for x in args.size.split("x"))
+    frames = torch.rand(args.frames, 3, H, W, generator=torch.Generator().manual_seed(0))
+    for part in (frames[:12], frames):  # the first is to warm
+        wall, cpu = time.perf_counter(), time.process_time()
+        made = by_engine(part) if side == "engine" else by_filter(part, args.requests)
+        found = time.perf_counter() - wall, time.process_time() - cpu
+    print(json.dumps([*found, hashlib.sha256(made.tobytes()).hexdigest()]))
 
 
 def main() -> None:
@@ -61,41 +87,22 @@ def main() -> None:
     parser.add_argument("--size", default="96x128", help="HxW")
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--requests", type=int, default=4)
+    parser.add_argument("--once", choices=SIDES, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    H, W = (int(x) for x in args.size.split("x"))
-    frames = torch.rand(args.frames, 3, H, W, generator=torch.Generator().manual_seed(0))
-    clip = as_clip(frames.numpy())
-    restorer = load_restorer("denoise-small", tile_px=0, **OPTIONS)
-
-    def engine() -> np.ndarray:
-        return torch.stack(list(restorer.stream(frames, sigma_255=20))).numpy()
-
-    def through_filter() -> np.ndarray:
-        # Made anew for each run, so that nothing is in its caches; loading the model is not timed.
-        restored, pending, results = clips.popleft(), deque[Any](), []
-        for n in range(args.frames + args.requests):
-            if n < args.frames:
-                pending.append(restored.get_frame_async(n))
-            if n >= args.requests:
-                with pending.popleft().result() as frame:
-                    results.append(np.stack([np.asarray(frame[c]) for c in range(3)]))
-        return np.stack(results)
-
-    clips = deque(restore(clip, sigma=20, tile=0, **OPTIONS) for _ in range(args.runs))
-    list(restorer.stream(frames[:12], sigma_255=20))  # warm
-    found: dict[str, list[tuple[float, float]]] = {"engine": [], "filter": []}
+    if args.once:
+        return run_once(args.once, args)
+    found: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
     for i in range(args.runs):
-        sides = [("engine", engine), ("filter", through_filter)]
-        results = {}
-        for name, work in sides if i % 2 else sides[::-1]:
-            wall, cpu, results[name] = timed(work)
-            found[name].append((wall, cpu))
-        assert np.array_equal(results["engine"], results["filter"])
+        made = {}
+        for side in SIDES if i % 2 else SIDES[::-1]:
+            command = [sys.executable, "-W", "ignore", __file__, "--once", side, *sys.argv[1:]]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            wall, cpu, made[side] = json.loads(done.stdout.splitlines()[-1])
+            found[side].append((wall, cpu))
+        assert made["engine"] == made["filter"], "frames differ"
         print(f"  {found['engine'][-1]} {found['filter'][-1]}", file=sys.stderr)
-    medians = [statistics.median(run[i] for run in found[name]) for i in (0, 1) for name in found]
+    medians = [statistics.median(run[i] for run in found[side]) for i in (0, 1) for side in SIDES]
     pairs = list(zip(found["engine"], found["filter"], strict=True))
     ratios = [statistics.median(ours[i] / bare[i] for bare, ours in pairs) for i in (0, 1)]
     print("| clip | runs | engine wall s | filter wall s | ratio | engine CPU s | filter CPU s | ratio |")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from vrt_core import Lane
+from vrt_core import Lane, compute_alone
 
 from .media import Sink
 
@@ -69,6 +69,7 @@ class Ahead(Iterator[_T]):
             self._thread.join(POLL_SECONDS)
 
     def _read(self) -> None:
+        compute_alone()
         error: BaseException | None = None
         try:
             while not self._stopped.is_set():
@@ -106,7 +107,7 @@ class Behind:
         """
         self._sink, self._lane, self._on_frame = sink, lane, on_frame
         self._room = threading.Semaphore(depth)
-        self._pool = ThreadPoolExecutor(1, "vrt-write")
+        self._pool = ThreadPoolExecutor(1, "vrt-write", compute_alone)
         self._error: BaseException | None = None
 
     def write(self, rgb: Tensor, pts: int) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .plan import Plan, Window
     from .restore import Restorer
     from .scenes import CutDetector, find_cuts, is_cut
+    from .threads import compute_alone
     from .transfers import Lane
     from .weights import (
         WeightsInfo,
@@ -66,6 +67,7 @@ __all__ = [
     "blend",
     "build_network",
     "card_for_file",
+    "compute_alone",
     "download",
     "estimate_flow_memory",
     "estimate_memory",
@@ -110,6 +112,7 @@ _NAMES = {
     "plan": ("Plan", "Window"),
     "restore": ("Restorer",),
     "scenes": ("CutDetector", "find_cuts", "is_cut"),
+    "threads": ("compute_alone",),
     "transfers": ("Lane",),
     "weights": (
         *("WeightsInfo", "find_weights", "inspect_weights", "load_network", "load_weights", "models_dir"),

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from vrt_core import OPTIONS
 
+from .callbacks import modify_frame
+
 
 def read_frames(frames: Sequence[vs.VideoFrame]) -> Tensor:
     """Copy frames of one size, of half or float samples.
@@ -81,6 +83,6 @@ def converted(clip: vs.VideoNode, vs_format: vs.VideoFormat) -> vs.VideoNode:
     if clip.format.id == vs_format.id:
         return clip
     blank = std.BlankClip(clip, format=vs_format.id, keep=True)
-    result = std.ModifyFrame(blank, clip, lambda n, f: write_frame(read_frames([f])[0], vs_format, f.props))
+    result = modify_frame(blank, clip, lambda n, f: write_frame(read_frames([f])[0], vs_format, f.props))
     std.SetVideoCache(result, mode=0)
     return result

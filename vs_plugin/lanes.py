@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +17,7 @@ import vapoursynth as vs
 
 from vrt_core import Share, VRTError
 
+from .callbacks import modify_frame
 from .errors import one_line
 
 if TYPE_CHECKING:
@@ -23,16 +25,19 @@ if TYPE_CHECKING:
 
     from vrt_core import Cache, Restorer, Sigma, Window
 
-_device_locks: defaultdict[tuple[str, int], threading.Lock] = defaultdict(threading.Lock)
-"""One for each thing that a device does at once, for all clips: no more windows run there than the most asked for."""
+_device_threads: defaultdict[tuple[str, int], ThreadPoolExecutor] = defaultdict(lambda: ThreadPoolExecutor(1, "vrt"))
+"""One thread for each thing that a device does at once, for all clips: no more windows run there than the most asked
+for, and on a CPU the helpers of torch are those of this thread, not of each that VapourSynth has."""
 
 
 class Lane:
     """Restores one window at a time on its device."""
 
-    def __init__(self, link: Restorer, cache: Cache, lock: threading.Lock, stream: torch.cuda.Stream | None) -> None:
+    def __init__(
+        self, link: Restorer, cache: Cache, thread: ThreadPoolExecutor, stream: torch.cuda.Stream | None
+    ) -> None:
         self._link: Restorer | None = link
-        self._cache, self._lock, self._stream = cache, lock, stream
+        self._cache, self._thread, self._stream = cache, thread, stream
 
     @property
     def link(self) -> Restorer:
@@ -52,9 +57,13 @@ class Lane:
             vs.Error: If the window cannot be restored, or the script is closed.
         """
         link = self.link
-        try:
-            with self._lock, nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
+
+        def work() -> list[Share]:
+            with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
                 return link.restore_window(window, frames, sigma_255=sigma_255, cache=self._cache)
+
+        try:
+            return self._thread.submit(work).result()
         except (VRTError, RuntimeError, MemoryError) as error:
             raise vs.Error(f"vrt: frames {window.start} to {window.stop - 1}: {one_line(error)}") from error
 
@@ -81,7 +90,7 @@ def make_lanes(links: Sequence[Restorer], num_streams: int, num_windows: int) ->
             device = str(link.device)
             streams = num_streams > 1 and link.device.type == "cuda"
             stream = torch.cuda.Stream(link.device) if streams else None
-            lanes.append(Lane(link, cache, _device_locks[device, used[device]], stream))
+            lanes.append(Lane(link, cache, _device_threads[device, used[device]], stream))
             used[device] += 1
     return lanes[:num_windows]
 
@@ -113,7 +122,7 @@ def deal(
         def mine(clip: vs.VideoNode, first: int = first) -> vs.VideoNode:
             return std.SelectEvery(clip, step, [first], modify_duration=False) if step > 1 else clip
 
-        nodes.append(std.ModifyFrame(mine(template), [mine(clip) for clip in inputs], call))
+        nodes.append(modify_frame(mine(template), [mine(clip) for clip in inputs], call))
     result = nodes[0]
     if step > 1:
         for node in nodes:

@@ -9,6 +9,7 @@ import vapoursynth as vs
 
 from vrt_core import CutDetector
 
+from .callbacks import modify_frame
 from .convert import read_frames
 
 CutSource = Literal["props", "auto", "off"]
@@ -75,7 +76,7 @@ def mark_cuts(clip: vs.VideoNode) -> vs.VideoNode:
     if clip.num_frames == 1:
         return clip
     before = std.Splice([std.Trim(clip, 0, 0), std.Trim(clip, 0, clip.num_frames - 2)])
-    return std.ModifyFrame(clip, [clip, before], _Marker().mark)
+    return modify_frame(clip, [clip, before], _Marker().mark)
 
 
 class _Marker:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 import vapoursynth as vs
 
+from .callbacks import modify_frame
 from .carrier import put, take
 from .convert import read_frames, read_levels
 from .lanes import Made, deal
@@ -86,7 +87,7 @@ def windowed(
 
     width, height = source.width * link.scale, source.height * link.scale
     blank = std.BlankClip(source, width=width, height=height, format=vs_format.id, keep=True)
-    output = std.ModifyFrame(blank, [early, late], lambda n, f: take(n, f, vs_format))
+    output = modify_frame(blank, [early, late], lambda n, f: take(n, f, vs_format))
     std.SetVideoCache(output, mode=0)  # its frames lie in the carriers already
     return output, windows
 

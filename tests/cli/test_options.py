@@ -39,7 +39,7 @@ def test_options_reach_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(vrt_core, "load_restorer", load)
     (tmp_path / "cuts.txt").write_text("# scenes\n4\n12  # the bird\n\n")
     words = f"restore {clip} -o {tmp_path}/out.mkv -m name --sigma 12.5 --device cpu --precision bf16 --window 8"
-    words += f" --overlap 3 --tile 128x192 --tile-overlap 16 --factor 4 --start 2 --cuts {tmp_path}/cuts.txt"
+    words += f" --overlap 3 --tile 128x192 --tile-overlap 16 --factor 4 --compile --start 2 --cuts {tmp_path}/cuts.txt"
     result = CliRunner().invoke(app, words.split())
     assert result.exit_code == 0, result.stderr
     assert seen == {
@@ -51,6 +51,7 @@ def test_options_reach_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "tile_px": (128, 192),
         "tile_overlap_px": 16,
         "factor": 4,
+        "compile": True,
     }
     assert restorer.seen == {"sigma_255": 12.5, "cuts": [2, 10]}
 

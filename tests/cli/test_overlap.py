@@ -53,6 +53,22 @@ def test_items_come_in_order_from_another_thread() -> None:
     assert threading.current_thread() not in threads
 
 
+def test_the_cores_are_left_to_the_network(three_threads: None) -> None:
+    class CountingSink(ListSink):
+        def write(self, rgb: torch.Tensor, pts: int) -> None:
+            self.taken.append(torch.get_num_threads())
+
+    def source() -> Iterator[int]:
+        yield torch.get_num_threads()
+
+    assert list(Ahead(source(), depth=4, lane=LANE)) == [1]
+    writer = behind(sink := CountingSink())
+    writer.write(torch.zeros(3, 2, 2), 0)
+    writer.finish()
+    assert sink.taken == [1]
+    assert torch.get_num_threads() == 3
+
+
 def test_no_more_than_the_depth_is_read_ahead() -> None:
     read: list[int] = []
 

@@ -2,6 +2,8 @@
 
 import logging
 import threading
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -9,11 +11,15 @@ import pytest
 import torch
 import vapoursynth as vs
 
+import vs_plugin.carrier
 import vs_plugin.filter
+import vs_plugin.lanes
+import vs_plugin.windows
 from tests.vs.fake import FakeInterpolator, FakeRestorer, Source, core, fetch, windowed
 from tests.vs.real import as_clip
 from vrt_core import load_restorer
 from vs_plugin import restore
+from vs_plugin.convert import read_frames
 
 SHAPES = [(1, 6, 2), (7, 6, 2), (10, 4, 0), (23, 6, 2), (24, 6, 3), (40, 12, 4)]  # frames, window, overlap
 
@@ -65,6 +71,28 @@ def test_filters_take_turns_on_a_device() -> None:
     both = core.std.StackHorizontal([windowed(source.clip, restorer) for _ in range(2)])
     fetch(both, requests=20)
     assert restorer.most_at_once == 1
+
+
+def test_the_cores_are_left_to_the_network(monkeypatch: pytest.MonkeyPatch, three_threads: None) -> None:
+    monkeypatch.setattr(vs_plugin.lanes, "_device_threads", defaultdict(lambda: ThreadPoolExecutor(1)))
+    vs.core.num_threads = 8
+    beside: set[int] = set()
+    network: set[tuple[int, int]] = set()
+
+    class Counting(FakeRestorer):
+        def restore_window(self, window, frames, **options):
+            network.add((threading.get_ident(), torch.get_num_threads()))
+            return super().restore_window(window, frames, **options)
+
+    def read(frames: Any) -> torch.Tensor:
+        beside.add(torch.get_num_threads())
+        return read_frames(frames)
+
+    for module in (vs_plugin.windows, vs_plugin.carrier):
+        monkeypatch.setattr(module, "read_frames", read)
+    fetch(windowed(Source(40).clip, Counting(6, 2)), requests=20)
+    assert beside == {1}
+    assert [number for _, number in network] == [3], "all of one thread"
 
 
 @pytest.mark.parametrize("threads", [1, 8])

@@ -1,0 +1,23 @@
+"""Who may use the threads of torch on a CPU: the thread that the network runs in, and no other."""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+
+_here = threading.local()
+
+
+def compute_alone() -> None:
+    """Let torch compute in this thread alone what this thread asks for, from now on; for threads beside the network's.
+
+    Otherwise it keeps helpers for each thread that ever computed something large. With more of them than cores, even
+    idle ones, OpenMP no longer lets helpers stay awake from one operation to the next, and a network takes a third
+    longer. ``torch.set_num_threads`` is not for this: once called in whatever thread, it slows attention everywhere.
+    """
+    if getattr(_here, "limit", None) is None:
+        from threadpoolctl import threadpool_limits
+
+        torch.get_num_threads()  # torch sets the number when a thread first asks, so let that be over
+        _here.limit = threadpool_limits(1, user_api="openmp")
