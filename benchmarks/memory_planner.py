@@ -1,6 +1,6 @@
 """What the memory planner predicts, beside what a pass of the network holds, and what fits where by its account.
 
-    python benchmarks/memory_planner.py [--device cuda] [--models 001 005] [--sizes 6x64x64] [--dtypes float32]
+    python benchmarks/memory_planner.py [--models 001 005] [--sizes 6x64x64] [--dtypes float32]
     python benchmarks/memory_planner.py --resident [--models denoise-small] [--sizes 6x64x64]
     python benchmarks/memory_planner.py --fits
 
@@ -71,10 +71,10 @@ def attended(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
     return torch.empty_like(q.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
 
 
-def measure(config: dict[str, Any], frames: int, height: int, width: int, dtype: torch.dtype, device: str) -> int:
+def measure(config: dict[str, Any], frames: int, height: int, width: int, dtype: torch.dtype) -> int:
     """Return the peak bytes of one pass with given flows, as the engine runs it, weights not counted."""
     few = {**config, "depths": [2 if depth else 0 for depth in config["depths"]]}
-    with FakeTensorMode(), torch.device(device), torch.inference_mode():
+    with FakeTensorMode(), torch.device("cuda"), torch.inference_mode():
         torch.set_default_dtype(dtype)
         network = build_network(**few)
         torch.set_default_dtype(torch.float32)
@@ -135,12 +135,12 @@ def compare(args: argparse.Namespace) -> None:
                 dtype = getattr(torch, name)
                 if args.once:
                     return print(resident(config, frames, height, width, dtype))
-                device = "cpu" if args.resident else args.device
+                device = "cpu" if args.resident else "cuda"
                 predicted = estimate_memory(config, frames, height, width, dtype, device=device)
                 if args.resident:
                     found = in_fresh_process(model, size, name)
                 else:
-                    found = measure(config, frames, height, width, dtype, device)
+                    found = measure(config, frames, height, width, dtype)
                 print(
                     f"| {model} | {frames}x{height}x{width} | {name} | {predicted / 1e9:.3f} | {found / 1e9:.3f} "
                     f"| {predicted / found:.2f} |",
@@ -171,7 +171,6 @@ def fits(args: argparse.Namespace) -> None:
 def main() -> None:
     """Compare, or print what fits."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--models", nargs="+", default=["001", "002", "003", "005", "009"])
     parser.add_argument("--sizes", nargs="+", default=["6x64x64", "6x128x128"], help="TxHxW")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "float16"])
