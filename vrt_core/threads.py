@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 
 import torch
 
+_log = logging.getLogger(__name__)
 _here = threading.local()
 
 
@@ -15,9 +17,15 @@ def compute_alone() -> None:
     Otherwise it keeps helpers for each thread that ever computed something large. With more of them than cores, even
     idle ones, OpenMP no longer lets helpers stay awake from one operation to the next, and a network takes a third
     longer. ``torch.set_num_threads`` is not for this: once called in whatever thread, it slows attention everywhere.
+    Needs threadpoolctl, which the front ends with such threads bring; without it, nothing is changed.
     """
-    if getattr(_here, "limit", None) is None:
+    if getattr(_here, "alone", False):
+        return
+    _here.alone = True
+    try:
         from threadpoolctl import threadpool_limits
-
-        torch.get_num_threads()  # torch sets the number when a thread first asks, so let that be over
-        _here.limit = threadpool_limits(1, user_api="openmp")
+    except ImportError:
+        _log.info("threadpoolctl is not installed: on a CPU, threads that read and write slow the network")
+        return
+    torch.get_num_threads()  # torch sets the number when a thread first asks, so let that be over
+    threadpool_limits(1, user_api="openmp")  # kept until the thread ends
