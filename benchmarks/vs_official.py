@@ -137,7 +137,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.once:
         return run_once(args.once, args)
-    # not by torch.set_num_threads, which nobody's process need call: it slows small products of MKL, hence attention
+    # not by torch.set_num_threads, which nobody need call: it slows fused attention by half (NOTES.md)
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
     found: dict[str, list[dict]] = {"ours": [], "official": []}
     for _ in range(args.runs):

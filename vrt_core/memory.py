@@ -18,7 +18,7 @@ _ACCELERATOR_SHARE, _CPU_SHARE = 0.8, 0.5
 _UNKNOWN_FREE_BYTES = 4 << 30
 _MARGIN, _LEAST_BYTES = 1.05, 16 << 20
 _KEPT_BY_MALLOC = 1.4
-"""On a CPU, what a process holds over its tensors: freed pieces that nothing else fits, 1.1 to 1.6 where measured."""
+"""On a CPU, what a process holds over its tensors: freed pieces that nothing else fits, 1.1 to 1.7 where measured."""
 
 
 def estimate_memory(

@@ -33,7 +33,7 @@ def compile_parts(network: VRT, *, backend: str | Callable[..., Any] = "inductor
         network: Moved and cast already; itself it stays as it is.
         backend: What ``torch.compile`` hands graphs to.
     """
-    from torch._dynamo import config  # takes seconds to import
+    from torch._dynamo import config  # a second to import, for those who compile
     from torch._dynamo.exc import TorchDynamoException
 
     twin = copy.deepcopy(network, {id(parameter): parameter for parameter in network.parameters()})
