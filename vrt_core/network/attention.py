@@ -170,7 +170,7 @@ class WindowAttention(nn.Module):
     ) -> Tensor:
         """Attend with a bias for each run of so many windows; return (B * L, heads * d)."""
         runs = zip(q.split(counts), k.split(counts), v.split(counts), biases, strict=True)
-        out = [attend(*qkv, bias, self.scale) for *qkv, bias in runs]
+        out = [attend(q, k, v, bias, self.scale) for q, k, v, bias in runs]
         tokens = [x.transpose(1, 2).flatten(2).flatten(0, 1) for x in out]
         return tokens[0] if len(tokens) == 1 else torch.cat(tokens)
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,7 +45,7 @@ def _by_onednn() -> Iterator[None]:
     computes in float32 on all others.
     """
     global _inside, _before
-    setting = torch.backends.mkldnn.matmul
+    setting = _setting()
     with _lock:
         _inside += 1
         if _inside == 1:
@@ -58,10 +59,15 @@ def _by_onednn() -> Iterator[None]:
                 setting.fp32_precision = _before
 
 
+def _setting() -> Any:
+    """Return what holds ``fp32_precision`` of products on a CPU; None where torch is too old to have it."""
+    return getattr(torch.backends.mkldnn, "matmul", None)
+
+
 @cache
 def _onednn_is_exact() -> bool:
     """Try whether products stay exact that bfloat16 would round; once in a process."""
-    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not hasattr(torch.backends.mkldnn, "matmul"):
+    if _setting() is None or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
     fine, one = torch.full((2, 64, 64), 1 + 2**-20), torch.eye(64).expand(2, -1, -1)
     with _by_onednn():
