@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
+from tests.network.test_network import KINDS, clip_for, small
 from vrt_core.network import attention, products
 from vrt_core.network.attention import attend
 from vrt_core.network.products import onednn_is_quicker, quick_products
@@ -18,7 +19,7 @@ SOME = torch.zeros(1)
 
 
 def setting() -> str:
-    return torch.backends.mkldnn.matmul.fp32_precision
+    return products._setting().fp32_precision
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,16 @@ def test_the_setting_ends_with_the_last_user():
     with pytest.raises(KeyError), quick_products(SOME):
         raise KeyError
     assert setting() == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pass_does_not_depend_on_other_threads(kind):
+    network = small(kind)
+    clip = clip_for(network, 4, 32, 32)
+    with torch.inference_mode():
+        alone = network(clip)
+        with quick_products(SOME):  # as another thread might have it
+            assert torch.equal(network(clip), alone)
 
 
 @torch.inference_mode()

@@ -25,8 +25,6 @@ kernel that writes the attention matrix out takes its place."""
 
 _SCORES_BYTES = 4 << 20
 """Scores that exist at a time where attention is written out: what stays in the caches of a CPU."""
-_LEAST_WRITTEN_OUT = 64
-"""Windows of fewer tokens are too small for that to pay."""
 
 
 class GEGLU(nn.Module):
@@ -63,9 +61,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -
 
     By torch's fused kernel; written out, for some windows at a time, where the products in that one are slow.
     """
-    B, heads, L, d = q.shape
-    if L < _LEAST_WRITTEN_OUT or not onednn_is_quicker(q):
+    if not onednn_is_quicker(q):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
+    B, heads, L, d = q.shape
     log2_e = math.log2(math.e)  # powers of two are quicker to compute than those of e
     step = min(max(_SCORES_BYTES // (heads * L * L * q.element_size()), 1), B)
     scores, out = q.new_empty(step, heads, L, L), q.new_empty(B, heads, L, d)

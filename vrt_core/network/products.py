@@ -42,7 +42,8 @@ def _by_onednn() -> Iterator[None]:
 
     torch leaves them to MKL, which keeps to half of the vector width on processors that are not Intel's. Allowed to
     round to bfloat16, torch hands them to oneDNN, which does round on processors with units for that (AMX), and
-    computes in float32 on all others.
+    computes in float32 on all others. Every product of a pass is made in here, or the last bits of some would follow
+    from what other threads do.
     """
     global _inside, _before
     setting = _setting()
