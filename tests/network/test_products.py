@@ -92,6 +92,17 @@ def test_it_is_left_alone_where_it_rounds(monkeypatch):
         assert setting() != "bf16"
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_rounding_is_seen_whatever_the_default_dtype(dtype, monkeypatch):
+    monkeypatch.setattr(torch, "bmm", lambda a, b: (a.bfloat16() @ b.bfloat16()).to(a.dtype))
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        assert not products._onednn_is_exact.__wrapped__()
+    finally:
+        torch.set_default_dtype(before)
+
+
 @pytest.mark.parametrize("case", ["gradients", "half precision", "another device"])
 def test_only_for_float32_on_a_cpu_without_gradients(case):
     device = "meta" if case == "another device" else "cpu"

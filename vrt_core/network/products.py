@@ -70,6 +70,7 @@ def _onednn_is_exact() -> bool:
     """Try whether products stay exact that bfloat16 would round; once in a process."""
     if _setting() is None or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
-    fine, one = torch.full((2, 64, 64), 1 + 2**-20), torch.eye(64).expand(2, -1, -1)
+    plain = {"dtype": torch.float32, "device": "cpu"}
+    fine, one = torch.full((2, 64, 64), 1 + 2**-20, **plain), torch.eye(64, **plain).expand(2, -1, -1)
     with _by_onednn():
         return torch.equal(torch.bmm(fine, one), fine)
