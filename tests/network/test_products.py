@@ -8,9 +8,11 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from tests.network.test_network import KINDS, clip_for, small
+from vrt_core import estimate_sigma
 from vrt_core.network import attention, products
 from vrt_core.network.attention import attend
 from vrt_core.network.products import onednn_is_quicker, quick_products
+from vrt_core.network.warping import deformable_convolution
 
 pytestmark = pytest.mark.skipif(
     not products._onednn_is_exact(), reason="oneDNN rounds on this processor, or torch cannot be told to use it"
@@ -83,6 +85,18 @@ def test_a_pass_does_not_depend_on_other_threads(kind):
         alone = network(clip)
         with quick_products(SOME):  # as another thread might have it
             assert torch.equal(network(clip), alone)
+
+
+@torch.inference_mode()
+def test_larger_products_do_not_depend_on_other_threads():
+    torch.manual_seed(0)
+    x, offset, modulation = torch.rand(2, 24, 32, 32), torch.randn(2, 36, 32, 32), torch.rand(2, 18, 32, 32)
+    weight, bias = torch.randn(24, 24, 3, 3), torch.randn(24)
+    noisy = 0.5 + 0.05 * torch.randn(4, 3, 96, 128)
+    aligned, sigma = deformable_convolution(x, offset, modulation, weight, bias, 1), estimate_sigma(noisy)
+    with quick_products(SOME):
+        assert torch.equal(deformable_convolution(x, offset, modulation, weight, bias, 1), aligned)
+        assert estimate_sigma(noisy) == sigma
 
 
 @torch.inference_mode()
