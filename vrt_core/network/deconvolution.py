@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from .chunks import items_at_a_time
 from .flow import CUBIC, backwarp, flow_targets, sample
-from .products import quick_products
 
 _STEP, _NUM_STEPS = 0.1, 20  # where along the motion samples are read, in frames: every tenth, up to two either way
 _ITERATIONS = (4, 15)  # a careful guess and a bold one for each shutter
@@ -67,9 +66,8 @@ class MotionDeconvolution(nn.Module):
     def _guess(self, frames: Tensor, motion: Tensor, trust: Tensor) -> Tensor:
         samples = sample_along(frames, motion).to(self.weight.dtype)  # (N, C, samples, H, W)
         H, W = frames.shape[-2:]
-        with quick_products(samples):
-            guesses = self.weight @ samples.flatten(3)
-        guesses = guesses.unflatten(3, (H, W)).transpose(1, 2) - frames[:, None]  # (N, guesses, C, H, W)
+        guesses = (self.weight @ samples.flatten(3)).unflatten(3, (H, W)).transpose(1, 2)
+        guesses = guesses - frames[:, None]  # (N, guesses, C, H, W)
         signs = torch.cat((opposition(samples), trust, motion.square().sum(dim=1, keepdim=True).log1p()), dim=1)
         choice = (_GAIN * self.choice(F.gelu(self.hidden(signs)))).softmax(dim=1)
         blend = (choice[:, :-1, None] * guesses).sum(dim=1, keepdim=True)

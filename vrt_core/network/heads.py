@@ -48,7 +48,7 @@ def convolve_twice(x: Tensor, first: FrameConv, second: FrameConv) -> Tensor:
     weight = F.conv2d(w1.transpose(0, 1), w2.flip(2, 3), padding=2).transpose(0, 1)
     assert first.bias is not None
     assert second.bias is not None
-    bias = second.bias + (w2.sum(dim=(2, 3)) * first.bias).sum(dim=1)
+    bias = second.bias + w2.sum(dim=(2, 3)) @ first.bias
     out = F.conv2d(x, weight, bias, padding=2)
     out[..., :1, :] = second(first(x[..., :3, :]))[..., :1, :]
     out[..., -1:, :] = second(first(x[..., -3:, :]))[..., -1:, :]

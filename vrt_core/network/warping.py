@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from .chunks import add_to, items_at_a_time, multiply_by
 from .flow import backwarp, flow_targets, sample
-from .products import quick_products
 
 _TAPS = 9  # 3 x 3
 
@@ -87,8 +86,7 @@ def deformable_convolution(
     taps = sample(x.reshape(B * G, C_in // G, H_in, W), x_px.flatten(1, 2), y_px.flatten(1, 2))
     taps = multiply_by(taps.view(B, G, C_in // G, _TAPS, H * W), modulation.view(B, G, 1, _TAPS, H * W))
     taps = taps.view(B, groups, C_in // groups * _TAPS, H * W)
-    with quick_products(taps):
-        out = weight.view(groups, -1, C_in // groups * _TAPS) @ taps  # (B, groups, C_out / groups, H*W)
+    out = weight.view(groups, -1, C_in // groups * _TAPS) @ taps  # (B, groups, C_out / groups, H*W)
     return add_to(out.view(B, -1, H, W), bias.view(-1, 1, 1))
 
 
