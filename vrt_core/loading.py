@@ -63,7 +63,7 @@ def load_restorer(
         memory_bytes: What a network pass may take, for "auto" tiles; a share of the free memory if None.
         compile: Whether to compile the network's parts with ``torch.compile``, for whole windows: the first of a tile
             size takes minutes, or seconds where torch's cache has it from before. For accelerators; on a CPU a pass
-            takes a tenth longer.
+            takes a quarter longer.
         is_oom: Tells whether an exception means that the device is out of memory; torch's own are known.
 
     Raises:

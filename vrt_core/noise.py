@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from .network.products import quick_products
 from .options import MAX_SIGMA_255
 
 PATCH_PX = 8
@@ -19,6 +20,7 @@ _PATCHES = 1 << 15  # looked at, of all frames together: enough for about 1 % of
 _LEAST_PATCHES = 4 * PATCH_PX**2  # fewer say too little about so many dimensions
 
 
+@torch.no_grad()
 def estimate_sigma(frames: Tensor) -> float:
     """Estimate the standard deviation of white Gaussian noise from frames of one scene.
 
@@ -39,7 +41,8 @@ def estimate_sigma(frames: Tensor) -> float:
     if side < PATCH_PX or patches.shape[1] < _LEAST_PATCHES:
         return 0.0
     centred = (patches - patches.mean(dim=1, keepdim=True)).float()
-    covariance = centred.mT @ centred / patches.shape[1]
+    with quick_products(centred):
+        covariance = centred.mT @ centred / patches.shape[1]
     variances = [_smallest(values) for values in torch.linalg.eigvalsh(covariance.double().cpu())]
     sigma = math.sqrt(max(sum(variances) / len(variances), 0.0))
     return min(255 * sigma, float(MAX_SIGMA_255))

@@ -68,7 +68,7 @@ def restore(
             where one window does not keep the device busy. Then, and with several devices, ask for more frames at
             once: ``vspipe -r`` with (devices x num_streams x window), or as large a ``core.num_threads``.
         compile: Whether to compile the model with ``torch.compile``: the first window takes minutes, or seconds where
-            torch's cache has it from before. For accelerators; on a CPU nothing is gained.
+            torch's cache has it from before. For accelerators; on a CPU a pass takes a quarter longer.
 
     Returns:
         The restored clip, in the format of ``clip``; larger than it if the model enlarges, with more frames if it

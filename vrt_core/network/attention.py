@@ -7,6 +7,7 @@ clip exist.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,10 +17,14 @@ from torch import Tensor, nn
 
 from .chunks import add_to, multiply_by
 from .linear import Linear, linear
+from .products import onednn_is_quicker
 
 _ALIGNED_BYTES = 16
 """Fused attention wants the numbers of one head to fill whole vectors: without, it is slow on a CPU, and on CUDA a
 kernel that writes the attention matrix out takes its place."""
+
+_SCORES_BYTES = 4 << 20
+"""Scores that exist at a time where attention is written out: what stays in the caches of a CPU."""
 
 
 class GEGLU(nn.Module):
@@ -49,6 +54,28 @@ Biases = tuple[Tensor, "Tensor | None"]
 """Added to query . key: in self attention, (1, heads, L, L); in mutual attention, (L/2, L/2) or None."""
 Kinds = Sequence[tuple[int, Tensor, "Tensor | None"]]
 """How many windows share which ``Biases``, in order."""
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+    """Return softmax(scale * q . k + bias) . v, for (B, heads, L, d) each and a bias that broadcasts to (L, L).
+
+    By torch's fused kernel; written out, for some windows at a time, where the products in that one are slow.
+    """
+    if not onednn_is_quicker(q):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
+    B, heads, L, d = q.shape
+    log2_e = math.log2(math.e)  # powers of two are quicker to compute than those of e
+    step = min(max(_SCORES_BYTES // (heads * L * L * q.element_size()), 1), B)
+    scores, out = q.new_empty(step, heads, L, L), q.new_empty(B, heads, L, d)
+    for *qkv, found in zip(q.split(step), k.split(step), v.split(step), out.split(step), strict=True):
+        queries, keys, values = (x.reshape(-1, L, d) for x in qkv)
+        logits = scores[: len(found)].view(-1, L, L)
+        torch.baddbmm(logits, queries, keys.transpose(1, 2), beta=0, alpha=scale * log2_e, out=logits)
+        if bias is not None:
+            logits.view(-1, heads, L, L).add_(bias, alpha=log2_e)
+        powers = logits.sub_(logits.amax(dim=2, keepdim=True)).exp2_()
+        torch.bmm(powers, values, out=found.view(-1, L, d)).div_(powers.sum(dim=2, keepdim=True))
+    return out
 
 
 class WindowAttention(nn.Module):
@@ -125,7 +152,7 @@ class WindowAttention(nn.Module):
             assert encoding is not None
             frames = (x.view(-1, *encoding.shape) + encoding).flatten(0, 1)
             q, k, v = self._heads(linear(frames, *weights.qkv_mut), L // 2)  # frame 1 of a window, then frame 2
-            q = q.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)  # frame 1 is asked by frame 2, and frame 2 by frame 1
+            q = torch.stack((q[1::2], q[::2]), dim=1).flatten(0, 1)  # frame 1 is asked by frame 2, frame 2 by frame 1
             mutual = self._attend(q, k, v, [2 * count for count in counts], [mask for *_, mask in kinds])
             out = torch.cat((mutual, out), dim=1)
         return linear(out, *weights.proj)
@@ -140,7 +167,7 @@ class WindowAttention(nn.Module):
     ) -> Tensor:
         """Attend with a bias for each run of so many windows; return (B * L, heads * d)."""
         runs = zip(q.split(counts), k.split(counts), v.split(counts), biases, strict=True)
-        out = [F.scaled_dot_product_attention(*qkv, attn_mask=bias, scale=self.scale) for *qkv, bias in runs]
+        out = [attend(q, k, v, bias, self.scale) for q, k, v, bias in runs]
         tokens = [x.transpose(1, 2).flatten(2).flatten(0, 1) for x in out]
         return tokens[0] if len(tokens) == 1 else torch.cat(tokens)
 

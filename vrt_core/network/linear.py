@@ -13,9 +13,8 @@ _IMAGES = 16
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return x @ weight.T + bias, (..., C_out), for ``x`` (..., C_in).
 
-    On a CPU in float32, where no gradients are recorded, as a 1x1 convolution: torch leaves those to oneDNN, which
-    uses the vector units of every maker's processors; the MKL behind ``F.linear`` keeps to half of their width on those
-    that are not Intel's.
+    On a CPU in float32, where no gradients are recorded, as a 1x1 convolution: torch leaves those to oneDNN on every
+    processor, and they add the bias on the way. ``products.py`` says why that is quicker.
     """
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled() or not x.numel():
         return F.linear(x, weight, bias)

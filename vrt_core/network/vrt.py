@@ -17,6 +17,7 @@ from .flow import Pyramid, SpyNet
 from .heads import Enlarge, FrameConv, InterpolationHead
 from .linear import Linear
 from .middle import warp_to_middle
+from .products import quick_products
 from .stages import Check, NormLinear, ResidualGroup, Stage
 from .warping import warp_neighbours
 
@@ -118,13 +119,15 @@ class VRT(nn.Module):
                 f"flows were given with a clip of {T} frames of {H}x{W} px; it must have at least 2 frames then, and "
                 f"sizes of at least {self.min_size_px} px in multiples of {self.size_multiple_px} px"
             )
-        out = self._interpolate(padded, check) if self.config.interpolates else self._restore(padded, flows, check)
+        with quick_products(clip):
+            out = self._interpolate(padded, check) if self.config.interpolates else self._restore(padded, flows, check)
         scale = self.config.upscale
         return out[:, : out.shape[1] if self.config.interpolates else T, :, : scale * H, : scale * W]
 
     def flows(self, a: Tensor, b: Tensor) -> Pyramid:
         """Return flow_a_to_b of frames (N, 3, H, W): four levels, level i (N, 2, H / 2^i, W / 2^i) float32."""
-        return self.spynet(a, b)
+        with quick_products(a):
+            return self.spynet(a, b)
 
     def clip_flows(self, clip: Tensor) -> Flows:
         """Return the flows between all neighbours of a clip (N, T, 3, H, W), T >= 2."""

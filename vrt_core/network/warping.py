@@ -124,12 +124,12 @@ class FlowGuidedDeformableConv(nn.Module):
         seen = backwarp(neighbours.view(B * self.hops, C, H, W), flows.flatten(0, 1)).view_as(neighbours)
         seen = torch.cat((seen, frame, flows.flatten(1, 2).to(frame.dtype)), dim=1)
         seen = seen.contiguous(memory_format=torch.channels_last)  # the order in which convolutions are quickest
-        steer = self.conv_offset(seen).contiguous()
+        steer = self.conv_offset(seen)
         del seen  # as large as the rest of this, and done with
         out = []
         step = items_at_a_time(2 * _TAPS * neighbours[:, :, 0].numel() * neighbours.element_size(), frame.device)
         for top in range(0, H, step):
-            rows = steer[:, :, top : top + step]
+            rows = steer[:, :, top : top + step].contiguous()
             residual, modulation = rows.split((2 * _TAPS * self.groups, _TAPS * self.groups), dim=1)
             # an equal run of the offset channels follows the flow to each neighbour
             residual = self.max_residual_px * torch.tanh(residual.float()).view(B, self.hops, -1, 2, *rows.shape[2:])
