@@ -19,8 +19,9 @@ _before = ""
 def quick_products(x: Tensor) -> AbstractContextManager[None]:
     """Have products on a CPU computed by oneDNN, in this context, where ``onednn_is_quicker`` for ``x``.
 
-    For whole passes, not for single products, or the last bits of those outside would follow from what other threads
-    do: torch's setting is the process's, and small convolutions obey it too. Nothing where a graph is recorded.
+    Around a whole pass or estimate, not around some of its products, or the last bits of the others would follow from
+    what other threads do: torch's setting is the process's, and small convolutions obey it too. Nothing where a graph
+    is recorded.
     """
     return _by_onednn() if onednn_is_quicker(x) and not torch.compiler.is_compiling() else nullcontext()
 
