@@ -6,8 +6,8 @@ Window k goes to lane k modulo the number of lanes, so which device restores a f
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
@@ -133,26 +133,46 @@ def deal(
 
 
 class Made:
-    """The last frames that were made, held in Python too: short of memory, VapourSynth empties all its caches."""
+    """The last frames that were made, held in Python too: short of memory, VapourSynth empties all its caches.
+
+    With many requests on the way, windows are made out of order. The one that is dropped is the oldest of those that
+    are done with, so that a window made early is still there when its turn comes.
+    """
 
     def __init__(self, kept: int) -> None:
         self._kept, self._lock = kept, threading.Lock()
-        self._frames: OrderedDict[int, vs.VideoFrame] = OrderedDict()
+        self._frames: dict[int, vs.VideoFrame] = {}
+        self._left: dict[int, set[int]] = {}  # by frame: what nobody took out of it yet
 
     def get(self, n: int) -> vs.VideoFrame | None:
         """Return frame n if it is held."""
         with self._lock:
             return self._frames.get(n)
 
-    def put(self, n: int, frame: vs.VideoFrame) -> vs.VideoFrame:
-        """Hold frame n, and return it."""
+    def put(self, n: int, frame: vs.VideoFrame, holds: Iterable[int] = ()) -> vs.VideoFrame:
+        """Hold frame n, and return it.
+
+        Args:
+            n: Its number.
+            frame: It.
+            holds: Numbers of what is to be taken out of it; see ``taken``.
+        """
         with self._lock:
-            self._frames[n] = frame
+            self._frames[n], self._left[n] = frame, set(holds)
             while len(self._frames) > self._kept:
-                self._frames.popitem(last=False)
+                # The first that is done with, or that lies far from where the clip is read now; else the oldest.
+                k = max(self._frames, key=lambda k: not self._left[k] or abs(k - n) > 2 * self._kept)
+                del self._frames[k], self._left[k]
         return frame
+
+    def taken(self, n: int) -> None:
+        """Note that what bears number n was taken, out of all frames that hold it."""
+        with self._lock:
+            for left in self._left.values():
+                left.discard(n)
 
     def clear(self) -> None:
         """Drop everything."""
         with self._lock:
             self._frames.clear()
+            self._left.clear()

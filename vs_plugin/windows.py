@@ -87,7 +87,7 @@ def windowed(
 
     width, height = source.width * link.scale, source.height * link.scale
     blank = std.BlankClip(source, width=width, height=height, format=vs_format.id, keep=True)
-    output = modify_frame(blank, [early, late], lambda n, f: take(n, f, vs_format))
+    output = modify_frame(blank, [early, late], windows.take)
     std.SetVideoCache(output, mode=0)  # its frames lie in the carriers already
     return output, windows
 
@@ -168,10 +168,17 @@ class Windows:
         self._latest = n
 
         carrier = f[0].copy()
-        for share in lane.restore(window, rgb, self._sigma_255):
+        shares = lane.restore(window, rgb, self._sigma_255)
+        for share in shares:
             like = frames[share.index - start]
             put(carrier, share, like.props, self._vs_format, keeps_size=self._scale == 1)
-        return self._made.put(n, carrier)
+        return self._made.put(n, carrier, [share.index for share in shares])
+
+    def take(self, n: int, f: Sequence[vs.VideoFrame]) -> vs.VideoFrame:
+        """Return frame n of the result, out of the carriers of the first and of the last window that see it."""
+        frame = take(n, f, self._vs_format)
+        self._made.taken(n)
+        return frame
 
     def release(self) -> None:
         """Let go of the model and of all frames; who asks for a frame afterwards gets an error."""

@@ -33,9 +33,9 @@ def test_devices_take_turns(threads: int, order: int, devices: int) -> None:
     for num_frames, window, overlap in SHAPES:
         source = Source(num_frames)
         expected = FakeRestorer(window, overlap).restore(source.frames).numpy()
-        for requests in (1, 30):
+        for requests, seconds in ((1, 0.002), (30, 0.05)):  # at 2 ms, handing frames on would be what takes long
             source.asked.clear()
-            restorers = [FakeRestorer(window, overlap, seconds=0.002) for _ in range(devices)]
+            restorers = [FakeRestorer(window, overlap, seconds=seconds) for _ in range(devices)]
             got = fetch(windowed(source.clip, *restorers), range(num_frames)[::order], requests=requests)
             assert all(np.array_equal(got[n], expected[n]) for n in range(num_frames))
             windows = len(restorers[0].plan(num_frames, 4, 6))

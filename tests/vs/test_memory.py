@@ -70,6 +70,18 @@ def test_the_estimate_bounds_the_frames_held_by_several_devices() -> None:
     assert 0.6 * estimate < watched.most_bytes < 1.25 * estimate
 
 
+def test_frames_looked_at_before_a_run_are_let_go() -> None:
+    def held_in_a_run(*looked_at: int) -> int:
+        source, watched = Source(400, width=320, height=180), Watched()
+        clip = windowed(source.clip, watched.watch(FakeRestorer(8, 2)))
+        fetch(clip, looked_at)
+        watched.most_bytes = 0
+        watched.run(clip[:80], 1)
+        return watched.most_bytes
+
+    assert held_in_a_run(300, 200, 100, 350) < 1.05 * held_in_a_run()
+
+
 @pytest.mark.parametrize("requests", [1, 12])
 def test_the_estimate_bounds_the_frames_held_by_interpolation(requests: int) -> None:
     vs.core.num_threads = 4

@@ -71,6 +71,13 @@ def test_nothing_is_done_twice_in_a_run_through_the_clip(threads: int, order: st
     assert asked_again <= 4
 
 
+def test_a_window_made_early_waits_for_its_turn() -> None:
+    source, restorer = Source(40), FakeRestorer(12, 4)  # 5 windows, 3 are kept
+    clip = windowed(source.clip, restorer)
+    fetch(clip, [15, *range(39, 15, -1), *range(14, -1, -1)])  # windows 1, 4, 3, 2, 0, as busy threads make them
+    assert restorer.runs == dict.fromkeys(range(5), 1)
+
+
 def test_several_consumers_share_a_window() -> None:
     source = Source(31)
     expected = FakeRestorer(8, 2).restore(source.frames).numpy()
