@@ -56,6 +56,8 @@ def backend(kind: str) -> ModuleType | None:
 def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
     """Return the dtype of this name; "auto" is fp16 where an accelerator is found to be faster in it, else fp32.
 
+    Warns of fp16 on a CPU without units for it, where it is slow and convolutions lay out what they read many times.
+
     Raises:
         InputError: If the name is wrong, or the device cannot compute in it.
     """
@@ -63,6 +65,8 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
         return torch.float16 if device.type != "cpu" and half_is_faster(device) else torch.float32
     if precision not in PRECISIONS:
         raise InputError(f"precision ({precision!r}) must be auto, {', '.join(PRECISIONS)}")
+    if precision == "fp16" and device.type == "cpu" and not half_is_faster(device):
+        _log.warning("this CPU gains nothing from fp16: it may take many times as long as fp32, and more memory")
     return PRECISIONS[precision]
 
 

@@ -46,13 +46,14 @@ def estimate_memory(
 
     Returns:
         Bytes. On accelerators a little too many: within 15 % of what a pass holds where that is 0.2 GB or more; on a
-        CPU within a fifth.
+        CPU within a fifth, units for float16 not counted on.
     """
     config = config if isinstance(config, VRTConfig) else VRTConfig.from_mapping(config)
     device = torch.device(device)
     dim, body, head, hops = config.embed_dims[0], config.embed_dims[-1], config.head_channels, config.hops
     pixels, size = height * width, dtype.itemsize
     tokens = frames * pixels
+    kept = _KEPT_BY_MALLOC if device.type == "cpu" else 1
 
     def at_once(item_bytes: int, items: int) -> int:
         return min(max(budget_bytes(device) // item_bytes, 1), items)
@@ -60,6 +61,10 @@ def estimate_memory(
     def tokens_at_once(channels: int) -> int:
         parts = -(-tokens // at_once(16 * channels * size, tokens))  # of equal size
         return -(-tokens // parts)
+
+    def patches(taps: int, channels: int, tokens: int) -> float:
+        """Bytes in which a CPU lays out what a convolution reads in float16; malloc gives such large pieces back."""
+        return taps * channels * size * tokens / kept if (device.type, dtype) == ("cpu", torch.float16) else 0
 
     features = dim * size * tokens
     # held in stage 7: those of the first convolution, of stages 1 to 3, of stage 6, and its own
@@ -72,6 +77,7 @@ def estimate_memory(
         rows = at_once(2 * 9 * hops * dim * pairs * width * size, height)
         inputs, steer, taps = (hops + 1) * dim, 27 * groups, 9 * hops * dim
         offsets = (2 * inputs + dim + 2 * hops + steer) * size * pairs * pixels
+        offsets += patches(9, inputs + 2 * hops, pairs * pixels)
         sampled = (inputs + steer + dim) * size * pairs * pixels
         sampled += (4 * taps + (3 * 18 * 4 + 9 * size) * groups) * pairs * width * rows  # positions in float32, thrice
         if size < 4:  # sampling runs in float32
@@ -83,10 +89,18 @@ def estimate_memory(
     if config.upscale > 1:
         area = config.upscale**2 * pixels
         some = at_once(2 * head * area * size, frames)
-        peaks.append(1.1 * features + 4 * 3 * area * (frames + 2 * some) + 2.4 * head * area * some * size)
+        peaks.append(
+            1.1 * features
+            + 4 * 3 * area * (frames + 2 * some)
+            + 2.4 * head * area * some * size
+            + patches(25, head, some * area)
+        )
+    elif config.interpolates:
+        peaks.append(3 * features + patches(49, head, pixels))
+    else:
+        peaks.append(2 * features + patches(9, dim, tokens))
     if config.middle_flow:
         peaks.append(estimate_flow_memory(config, height, width))
-    kept = _KEPT_BY_MALLOC if device.type == "cpu" else 1
     return int(_MARGIN * kept * max(peaks)) + _LEAST_BYTES
 
 

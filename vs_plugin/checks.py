@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 
-FORMATS: dict[int, Precision] = {int(vs.RGBS): "fp32", int(vs.RGBH): "fp16"}
-"""Formats of clips, and what models compute in for them."""
+FORMATS: dict[int, Precision] = {int(vs.RGBS): "fp32", int(vs.RGBH): "auto"}
+"""Formats of clips, and what models compute in for them: half only where it is faster, which on a CPU it is not."""
 
 
 def check_clip(clip: object) -> None:

@@ -55,7 +55,8 @@ def restore(
         factor: Frames that come out for each that goes in, for models that interpolate: 2, 4 or 8.
         device: "auto", "cpu", "cuda", "cuda:1", ...; or several, as in ["cuda:0", "cuda:1"], which take turns at the
             windows of the clip.
-        precision: What the model computes in. "auto" follows the format: fp32 for RGBS, fp16 for RGBH.
+        precision: What the model computes in. "auto" is fp32 for RGBS, and for RGBH fp16 on an accelerator that is
+            faster in it.
         window: Frames that the model sees at once; the model's own default if None.
         overlap: Frames that two neighbouring windows share and are cross-faded over; the model's default if None.
         tile: Size of the tiles that a frame is cut into, in pixels of ``clip``: one number, (height, width), 0 for

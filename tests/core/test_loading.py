@@ -159,6 +159,18 @@ def test_precision_follows_from_a_probe(
     devices.half_is_faster.cache_clear()
 
 
+@pytest.mark.parametrize("faster", [True, False])
+def test_half_precision_on_a_cpu_that_gains_nothing_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, faster: bool
+) -> None:
+    monkeypatch.setattr(devices, "half_is_faster", lambda device: faster)
+    for precision in ("auto", "bf16", "fp32"):
+        pick_dtype(precision, torch.device("cpu"))
+    assert not caplog.records
+    assert pick_dtype("fp16", torch.device("cpu")) == torch.float16
+    assert ["gains nothing from fp16" in record.message for record in caplog.records] == [True] * (not faster)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_the_probe_computes_what_it_should(dtype: torch.dtype) -> None:
     assert 0 < devices._probe_seconds(torch.device("cpu"), dtype, windows=1) < 10

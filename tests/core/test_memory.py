@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from tests.core.fakes import fake_link, random_clip
 from vrt_core.memory import estimate_memory, is_out_of_memory, usable_bytes
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_out_of_memory_shrinks_the_tile_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
@@ -54,6 +59,29 @@ def test_other_errors_are_not_taken_for_it() -> None:
     link.network.before = fail
     with pytest.raises(RuntimeError, match="a plain fault"):
         link.restore(random_clip(3, 40, 40))
+
+
+HALF = """
+import resource
+import sys
+import torch
+from vrt_core import build_network, estimate_memory, find_model
+config = dict(find_model("sr-small").config)
+config["depths"] = [min(depth, 1) for depth in config["depths"]]
+network = build_network(**config).to_precision(torch.float16)
+clip, before = torch.rand(1, 2, 3, 80, 96), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with torch.inference_mode():
+    network(clip)
+held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(held * (1 if sys.platform == "darwin" else 1024), estimate_memory(config, 2, 80, 96, torch.float16))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no module resource")
+def test_half_precision_on_a_cpu_takes_what_was_foreseen() -> None:
+    done = subprocess.run([sys.executable, "-c", HALF], cwd=ROOT, check=True, capture_output=True, text=True)
+    held, estimate = map(int, done.stdout.split())
+    assert held < 1.2 * estimate  # what kernels set up once included
 
 
 class HostError(Exception):

@@ -12,6 +12,7 @@ from tests.vs.fake import fetch
 from tests.vs.real import CUT, Pipe, as_clip, raw_frames
 from vrt_core import load_restorer
 from vs_plugin import restore
+from vs_plugin.checks import Precision
 
 
 def test_vspipe_gives_the_frames_of_the_core(
@@ -54,9 +55,11 @@ def test_cuts_are_found_in_the_frames(models: dict[str, Path], clip: torch.Tenso
     assert all(np.array_equal(got[n], expected[n]) for n in got)
 
 
-def test_half_precision_follows_the_format(models: dict[str, Path], clip: torch.Tensor) -> None:
-    source = as_clip(clip[:3], vs.RGBH)
-    restorer = load_restorer(models["deblur"], device="cpu", precision="fp16", tile_px=0)
-    expected = restorer.restore(clip[:3].half(), cuts="off").half().numpy()
-    got = fetch(restore(source, model=str(models["deblur"]), device="cpu", tile=0))
-    assert all(np.array_equal(got[n], expected[n]) for n in got)
+def test_half_frames_are_computed_in_what_the_device_is_faster_in(models: dict[str, Path], clip: torch.Tensor) -> None:
+    source, half = as_clip(clip[:3], vs.RGBH), clip[:3].half()
+    pairs: list[tuple[Precision, Precision]] = [("auto", "fp32"), ("fp16", "fp16")]  # a CPU is not faster in half
+    for precision, dtype in pairs:
+        restorer = load_restorer(models["deblur"], device="cpu", precision=dtype, tile_px=0)
+        expected = restorer.restore(half, cuts="off").half().numpy()
+        got = fetch(restore(source, model=str(models["deblur"]), device="cpu", precision=precision, tile=0))
+        assert all(np.array_equal(got[n], expected[n]) for n in got), precision
