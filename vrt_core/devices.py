@@ -56,7 +56,7 @@ def backend(kind: str) -> ModuleType | None:
 def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
     """Return the dtype of this name; "auto" is fp16 where an accelerator is found to be faster in it, else fp32.
 
-    Warns of fp16 on a CPU without units for it, where it is slow and convolutions lay out what they read many times.
+    Warns of fp16 on a CPU that gains nothing by it: without units for it, torch lays out what convolutions read.
 
     Raises:
         InputError: If the name is wrong, or the device cannot compute in it.

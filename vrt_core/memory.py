@@ -46,7 +46,7 @@ def estimate_memory(
 
     Returns:
         Bytes. On accelerators a little too many: within 15 % of what a pass holds where that is 0.2 GB or more; on a
-        CPU within a fifth, units for float16 not counted on.
+        CPU within a fifth where that is 0.1 GB or more, units for float16 not counted on.
     """
     config = config if isinstance(config, VRTConfig) else VRTConfig.from_mapping(config)
     device = torch.device(device)

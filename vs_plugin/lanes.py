@@ -136,7 +136,8 @@ class Made:
     """The last frames that were made, held in Python too: short of memory, VapourSynth empties all its caches.
 
     With many requests on the way, windows are made out of order. The one that is dropped is the oldest of those that
-    are done with, so that a window made early is still there when its turn comes.
+    are done with, so that a window made early is still there when its turn comes: unless windows of a few milliseconds
+    come quicker than their frames are taken, for then none is done with.
     """
 
     def __init__(self, kept: int) -> None:

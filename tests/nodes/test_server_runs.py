@@ -201,7 +201,7 @@ def test_compares_images_and_videos(server: Server) -> None:
 
 
 def held_bytes(server: Server, prompt: Prompt) -> float:
-    """Run a prompt; return what the server holds resident meanwhile, half of the time at least.
+    """Run a prompt; return the median of what the server holds resident meanwhile.
 
     Not the peak: what malloc keeps of every pass comes and goes by as much as 100 MiB, on any video.
     """
@@ -221,6 +221,6 @@ def test_long_video_takes_no_more_memory_than_a_short_one(server: Server, tiny_f
     for frames in (30, 40, 500):  # the first one warms up
         write_video(server.base / f"input/{frames}.mp4", frames, height=180, width=320)
         held[frames] = held_bytes(server, restore_video(f"{frames}.mp4", model="denoise.safetensors"))
-    print({frames: f"{bytes / 2**20:.0f} MiB" for frames, bytes in held.items()})
+    print({frames: f"{median / 2**20:.0f} MiB" for frames, median in held.items()})
     bytes_of_all = (500 - 40) * 180 * 320 * 3  # in 8 bits; half of them are there half of the time
     assert held[500] - held[40] < bytes_of_all / 4

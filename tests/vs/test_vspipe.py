@@ -58,8 +58,11 @@ def test_cuts_are_found_in_the_frames(models: dict[str, Path], clip: torch.Tenso
 def test_half_frames_are_computed_in_what_the_device_is_faster_in(models: dict[str, Path], clip: torch.Tensor) -> None:
     source, half = as_clip(clip[:3], vs.RGBH), clip[:3].half()
     pairs: list[tuple[Precision, Precision]] = [("auto", "fp32"), ("fp16", "fp16")]  # a CPU is not faster in half
+    found = []
     for precision, dtype in pairs:
         restorer = load_restorer(models["deblur"], device="cpu", precision=dtype, tile_px=0)
         expected = restorer.restore(half, cuts="off").half().numpy()
         got = fetch(restore(source, model=str(models["deblur"]), device="cpu", precision=precision, tile=0))
         assert all(np.array_equal(got[n], expected[n]) for n in got), precision
+        found.append(got[1])
+    assert not np.array_equal(*found)
