@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from vrt_core import VRT, find_model, load_network, load_restorer
-from vrt_train.clips import read_frames
-from vrt_train.dataset import DataConfig, Library, TrainingBatches, validation_examples
-from vrt_train.degrade import add_noise
-from vrt_train.metrics import psnr
-from vrt_train.train_config import TrainConfig, find_config
-from vrt_train.trainer import Trainer
+from vrt_train.data.dataset import DataConfig, Library, TrainingBatches, validation_examples
+from vrt_train.data.degradations import add_noise
+from vrt_train.evaluation.clips import read_frames
+from vrt_train.evaluation.metrics import psnr
+from vrt_train.training.config import TrainConfig, find_config
+from vrt_train.training.trainer import Trainer
 
 CLIP = Path(__file__).resolve().parents[1] / "demo" / "bird.mp4"
 SIGMA_255 = 30.0

@@ -30,8 +30,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from vrt_core import build_network, estimate_memory, find_model, load_restorer  # noqa: E402
-from vrt_core.plan import Plan  # noqa: E402
-from vrt_core.tiles import fitting_tile, lay_tiles  # noqa: E402
+from vrt_core.inference.tile_plan import fitting_tile, lay_tiles  # noqa: E402
+from vrt_core.inference.window_plan import Plan  # noqa: E402
 
 LADDER_PX = (1024, 768, 512, 384, 256, 192, 128, 96, 64)
 

@@ -29,11 +29,11 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from vrt_cli.encoding import Encoding  # noqa: E402
+from vrt_cli.job import run  # noqa: E402
 from vrt_cli.outputs import Output  # noqa: E402
-from vrt_cli.pipeline import run  # noqa: E402
-from vrt_cli.video_in import VideoSource  # noqa: E402
 from vrt_core import load_restorer  # noqa: E402
+from vrt_media.encoding import Encoding  # noqa: E402
+from vrt_media.reader import VideoSource  # noqa: E402
 from vrt_media.timeline import Timeline  # noqa: E402
 
 

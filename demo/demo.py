@@ -20,17 +20,17 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from torch import Tensor
 
-from vrt_cli.encoding import Encoding
 from vrt_cli.progress import FrameProgress
-from vrt_cli.video_in import VideoSource
-from vrt_cli.video_out import OutputShape, VideoSink
 from vrt_core import load_restorer
-from vrt_train.baselines import to_images
-from vrt_train.degrade import enlarge, round_to_8bit, shrink
+from vrt_media.encoding import Encoding
+from vrt_media.reader import VideoSource
+from vrt_media.writer import OutputShape, VideoSink
+from vrt_train.data.camera_noise import add_camera_noise, compress
+from vrt_train.data.degradations import enlarge, round_to_8bit, shrink
+from vrt_train.data.photos import Exposure, MovingPhotos
 from vrt_train.evaluate import CAMERAS, draw_blurred
-from vrt_train.footage import add_camera_noise, compress
-from vrt_train.metrics import psnr, to_8bit
-from vrt_train.photos import Exposure, MovingPhotos
+from vrt_train.evaluation.baselines import to_images
+from vrt_train.evaluation.metrics import psnr, to_8bit
 
 HERE = Path(__file__).parent
 CLIP = HERE / "bird.mp4"

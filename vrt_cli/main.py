@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from typer.core import TyperGroup
 
-from . import export_command, info, model_commands, restore, train_command
+from .commands import export, info, models, restore, train
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -52,8 +52,7 @@ def is_expected(error: Exception) -> bool:
     from av.error import FFmpegError
 
     from vrt_core import VRTError
-
-    from .media import MediaError
+    from vrt_media.clip import MediaError
 
     return isinstance(error, VRTError | MediaError | FFmpegError | OSError)
 
@@ -100,9 +99,9 @@ def version() -> None:
 
 restore.register(app)
 info.register(app)
-model_commands.register(app)
-train_command.register(app)
-export_command.register(app)
+models.register(app)
+train.register(app)
+export.register(app)
 
 if __name__ == "__main__":
     app()

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import av
 
-from .encoding import Encoding
-from .images import CODECS, ImageSink, ImageSource
-from .media import IMAGE_SUFFIXES, MediaError, Sink, Source
-from .video_in import VideoSource
-from .video_out import OutputShape, VideoSink
+from vrt_media.clip import IMAGE_SUFFIXES, MediaError, Sink, Source
+from vrt_media.encoding import Encoding
+from vrt_media.images import CODECS, ImageSink, ImageSource
+from vrt_media.reader import VideoSource
+from vrt_media.writer import OutputShape, VideoSink
 
 if TYPE_CHECKING:
-    from .pipeline import Streamer
+    from .job import Streamer
 
 
 def is_folder(output: str) -> bool:

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
-from .media import count
+from vrt_media.clip import count
 
 ESTIMATE_OVER_SECONDS = 600
 

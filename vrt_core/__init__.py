@@ -8,27 +8,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .blending import Share, blend
-    from .caches import Cache
-    from .checkpoint import card_for_file, identify, save_weights
-    from .checks import Sigma
-    from .devices import pick_device, pick_dtype
-    from .downloads import download
+    from .analysis.noise import estimate_sigma
+    from .analysis.scenes import CutDetector, find_cuts, is_cut
     from .errors import Cancelled, InputError, NumericsError, VRTError, WeightsError
     from .export import export_onnx, export_program
-    from .fetch import Patience
+    from .hardware.devices import pick_device, pick_dtype
+    from .hardware.streams import Lane
+    from .hardware.threads import compute_alone
+    from .inference.blending import Share, blend
+    from .inference.cache import Cache
+    from .inference.memory import estimate_flow_memory, estimate_memory, usable_bytes
+    from .inference.validation import Sigma
+    from .inference.window_plan import Plan, Window
     from .loading import load_restorer, make_link, make_restorer
-    from .memory import estimate_flow_memory, estimate_memory, usable_bytes
-    from .models import COMPONENTS, MODELS, ModelCard, find_model
-    from .network import VRT, VRTConfig, build_network
-    from .noise import estimate_sigma
-    from .options import MAX_SIGMA_255, OPTIONS, Option
-    from .plan import Plan, Window
-    from .restore import Restorer
-    from .scenes import CutDetector, find_cuts, is_cut
-    from .threads import compute_alone
-    from .transfers import Lane
-    from .weights import (
+    from .models.cards import COMPONENTS, MODELS, ModelCard, find_model
+    from .models.checkpoint import card_for_file, identify, save_weights
+    from .models.download import download
+    from .models.http import Patience
+    from .models.store import (
         WeightsInfo,
         find_weights,
         inspect_weights,
@@ -37,6 +34,9 @@ if TYPE_CHECKING:
         models_dir,
         record_weights,
     )
+    from .network import VRT, VRTConfig, build_network
+    from .options import MAX_SIGMA_255, OPTIONS, Option
+    from .restorer import Restorer
 
 __version__ = "0.1.0"
 
@@ -94,27 +94,27 @@ __all__ = [
 ]
 
 _NAMES = {
-    "blending": ("Share", "blend"),
-    "caches": ("Cache",),
-    "checkpoint": ("card_for_file", "identify", "save_weights"),
-    "checks": ("Sigma",),
-    "devices": ("pick_device", "pick_dtype"),
-    "downloads": ("download",),
+    "inference.blending": ("Share", "blend"),
+    "inference.cache": ("Cache",),
+    "models.checkpoint": ("card_for_file", "identify", "save_weights"),
+    "inference.validation": ("Sigma",),
+    "hardware.devices": ("pick_device", "pick_dtype"),
+    "models.download": ("download",),
     "errors": ("Cancelled", "InputError", "NumericsError", "VRTError", "WeightsError"),
     "export": ("export_onnx", "export_program"),
-    "fetch": ("Patience",),
+    "models.http": ("Patience",),
     "loading": ("load_restorer", "make_link", "make_restorer"),
-    "memory": ("estimate_flow_memory", "estimate_memory", "usable_bytes"),
-    "models": ("COMPONENTS", "MODELS", "ModelCard", "find_model"),
+    "inference.memory": ("estimate_flow_memory", "estimate_memory", "usable_bytes"),
+    "models.cards": ("COMPONENTS", "MODELS", "ModelCard", "find_model"),
     "network": ("VRT", "VRTConfig", "build_network"),
-    "noise": ("estimate_sigma",),
+    "analysis.noise": ("estimate_sigma",),
     "options": ("MAX_SIGMA_255", "OPTIONS", "Option"),
-    "plan": ("Plan", "Window"),
-    "restore": ("Restorer",),
-    "scenes": ("CutDetector", "find_cuts", "is_cut"),
-    "threads": ("compute_alone",),
-    "transfers": ("Lane",),
-    "weights": (
+    "inference.window_plan": ("Plan", "Window"),
+    "restorer": ("Restorer",),
+    "analysis.scenes": ("CutDetector", "find_cuts", "is_cut"),
+    "hardware.threads": ("compute_alone",),
+    "hardware.streams": ("Lane",),
+    "models.store": (
         *("WeightsInfo", "find_weights", "inspect_weights", "load_network", "load_weights", "models_dir"),
         "record_weights",
     ),

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from .checks import check_count
 from .errors import InputError, VRTError
+from .inference.validation import check_count
 from .network import VRT
 
 

@@ -8,19 +8,19 @@ from typing import Literal, cast
 
 import torch
 
-from .chain import Chain
-from .checkpoint import card_for_file
-from .checks import check_count
-from .devices import pick_device, pick_dtype
-from .engine import Engine
 from .errors import InputError
-from .link import Interpolation, Link, Restoration
-from .models import ModelCard, find_model
+from .hardware.devices import pick_device, pick_dtype
+from .inference.chain import Chain
+from .inference.runner import Interpolation, Link, Restoration
+from .inference.tile_executor import Engine
+from .inference.validation import check_count
+from .inference.window_plan import check_window
+from .models.cards import ModelCard, find_model
+from .models.checkpoint import card_for_file
+from .models.store import load_network
 from .network import VRT
 from .options import FACTORS
-from .plan import check_window
-from .restore import Restorer
-from .weights import load_network
+from .restorer import Restorer
 
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 Precision = Literal["auto", "fp32", "fp16", "bf16"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from .compare import Compare, CompareVideo
-from .folders import add_model_folder
-from .images import Interpolate, Restore, SpaceTimeSR
-from .load import LoadModel
-from .video import RestoreVideo
+from .compare_node import Compare, CompareVideo
+from .image_nodes import Interpolate, Restore, SpaceTimeSR
+from .load_node import LoadModel
+from .model_files import add_model_folder
+from .video_node import RestoreVideo
 
 NODES: tuple[type[io.ComfyNode], ...] = (
     LoadModel,

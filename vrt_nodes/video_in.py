@@ -13,7 +13,7 @@ from comfy_api.latest import InputImpl
 from torch import Tensor
 
 from ._bridge import colour, core, planes, timeline
-from .sound import EncodedTrack, Waveform, add_track
+from .audio import EncodedTrack, Waveform, add_track
 
 DEFAULT_RATE = Fraction(25)
 HDR_TRANSFERS = (16, 18)

@@ -17,14 +17,14 @@ from torch import Tensor
 
 from vrt_core import Restorer, estimate_sigma, load_restorer
 
-from . import baselines
-from .clips import CLIPS, NUM_FRAMES, fetch_clips, read_clip, read_frames, read_sr_clip
-from .degrade import add_noise, enlarge, round_to_8bit, shrink
-from .flicker import flicker_255
-from .footage import add_camera_noise, compress
-from .metrics import psnr, ssim
-from .photos import Exposure, MovingPhotos
-from .tasks import BLURRED_DB
+from .data.camera_noise import add_camera_noise, compress
+from .data.degradations import add_noise, enlarge, round_to_8bit, shrink
+from .data.examples import BLURRED_DB
+from .data.photos import Exposure, MovingPhotos
+from .evaluation import baselines
+from .evaluation.clips import CLIPS, NUM_FRAMES, fetch_clips, read_clip, read_frames, read_sr_clip
+from .evaluation.flicker import flicker_255
+from .evaluation.metrics import psnr, ssim
 
 log = logging.getLogger(__name__)
 

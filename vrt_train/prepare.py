@@ -22,8 +22,8 @@ import numpy as np
 import typer
 from PIL import Image
 
-from .film import cut_free_windows, read_film, write_windows
-from .sources import EVALUATION_PACKAGES, FILM, FILM_PARTS, PACKAGES, PHOTOS
+from .data.film import cut_free_windows, read_film, write_windows
+from .data.sources import EVALUATION_PACKAGES, FILM, FILM_PARTS, PACKAGES, PHOTOS
 
 log = logging.getLogger(__name__)
 

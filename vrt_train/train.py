@@ -11,12 +11,12 @@ from typing import Annotated
 import torch
 import typer
 
-from .dataset import Library
-from .flow_training import pretrain, refine_between, refine_blurred
+from .data.dataset import Library
 from .prepare import prepare
-from .ranks import Ranks
-from .train_config import TrainConfig, find_config
-from .trainer import Trainer
+from .training.config import TrainConfig, find_config
+from .training.distributed import Ranks
+from .training.flow_pretraining import pretrain, refine_between, refine_blurred
+from .training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ import vapoursynth as vs
 
 from vrt_core import Sigma, VRTError, load_restorer, pick_device, usable_bytes
 
-from .checks import FORMATS, Precision, check_choices, check_clip, check_sigma
+from .arguments import FORMATS, Precision, check_choices, check_clip, check_sigma
 from .errors import one_line
 from .graph import restored
-from .scenes import CutSource
+from .scene_props import CutSource
 
 
 def restore(

@@ -8,12 +8,12 @@ from weakref import WeakMethod
 
 import vapoursynth as vs
 
-from .between import doubled, frames_ahead
-from .convert import converted
-from .lanes import make_lanes
-from .memory import cached_frames, estimate_between, estimate_windows, frame_bytes, warn_if_short
-from .scenes import FLAGS, FOUND, CutSource, Props, mark_cuts
-from .windows import window_grid, windowed
+from .frame_cache import cached_frames, estimate_between, estimate_windows, frame_bytes, warn_if_short
+from .frames import converted
+from .interpolation import doubled, frames_ahead
+from .restoration import window_grid, windowed
+from .scene_props import FLAGS, FOUND, CutSource, Props, mark_cuts
+from .workers import make_lanes
 
 if TYPE_CHECKING:
     from vrt_core import Restorer, Sigma

@@ -9,8 +9,8 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from vrt_cli.commands.models import describe_weights
 from vrt_cli.main import app
-from vrt_cli.model_commands import describe_weights
 from vrt_core import MODELS, WeightsError, load_weights, save_weights
 
 SMALLEST = "009_VRT_videofi_Vimeo_4frames"

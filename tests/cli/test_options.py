@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 import vrt_core
 from tests.cli.helpers import IdentityRestorer, make_video, picture
-from tests.cli.test_images import write
+from tests.media.test_images import write
 from vrt_cli.main import app
 from vrt_core import InputError
 

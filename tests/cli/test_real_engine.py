@@ -9,9 +9,9 @@ from typer.testing import CliRunner, Result
 
 from tests.cli.helpers import make_video, planes_of, read_planes, read_stamps
 from vrt_cli.main import app
-from vrt_cli.video_in import VideoSource
 from vrt_core import ModelCard, build_network, load_restorer, save_weights
 from vrt_media.planes import write_rgb
+from vrt_media.reader import VideoSource
 
 SIZE = (18, 22)
 TINY: dict[str, Any] = {

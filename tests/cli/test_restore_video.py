@@ -24,11 +24,11 @@ from tests.cli.helpers import (
     read_planes,
     read_stamps,
 )
-from vrt_cli.encoding import choose_pix_fmt
-from vrt_cli.media import ClipFacts, Picture
-from vrt_cli.overlap import frames_at_a_time
-from vrt_cli.pipeline import run
-from vrt_cli.video_in import VideoSource
+from vrt_cli.job import run
+from vrt_cli.prefetch import frames_at_a_time
+from vrt_media.clip import ClipFacts, Picture
+from vrt_media.encoding import choose_pix_fmt
+from vrt_media.reader import VideoSource
 from vrt_media.timeline import as_fraction
 
 Vrt = Callable[..., Result]

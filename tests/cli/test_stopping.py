@@ -12,8 +12,8 @@ from typer.testing import Result
 
 from tests.cli.helpers import IdentityRestorer, make_video, psnr, read_packets, read_planes
 from vrt_cli.interrupt import Interrupt
-from vrt_cli.video_in import VideoSource
 from vrt_core import Cancelled
+from vrt_media.reader import VideoSource
 
 ROOT = Path(__file__).parents[2]
 Vrt = Callable[..., Result]

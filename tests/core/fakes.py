@@ -13,9 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vrt_core.loading import make_link
-from vrt_core.models import ModelCard
+from vrt_core.models.cards import ModelCard
 from vrt_core.network import VRT, VRTConfig
-from vrt_core.restore import Restorer
+from vrt_core.restorer import Restorer
 
 LIMIT_PX = 10**9
 
@@ -128,7 +128,7 @@ def by_windows(
     restorer: Restorer, clip: Tensor, *, cuts: tuple[int, ...] = (), order: list[int] | None = None, **options: object
 ) -> Tensor:
     """Restore through the window door, in this order, and blend."""
-    from vrt_core.blending import blend
+    from vrt_core.inference.blending import blend
 
     plan = restorer.plan(*clip.shape[:1], *clip.shape[2:], cuts=cuts)
     found: dict[int, dict[int, object]] = {}

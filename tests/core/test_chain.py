@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.core.fakes import LiveBytes, by_windows, fake_link, random_clip
 from vrt_core import InputError
-from vrt_core.chain import Chain, ChainPlan, ChainWindow
+from vrt_core.inference.chain import Chain, ChainPlan, ChainWindow
 from vrt_core.loading import make_chain
-from vrt_core.restore import Restorer
+from vrt_core.restorer import Restorer
 
 KINDS = {
     "enlarge, interpolate": lambda: [fake_link(scale=2, tile_px=16), fake_link(interpolates=True)],

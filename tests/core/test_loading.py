@@ -10,13 +10,15 @@ import torch
 
 from tests.core.fakes import FakeNetwork, fake_link, random_clip
 from tests.core.test_real_network import CONFIGS
-from vrt_core import InputError, WeightsError, build_network, devices, engine
-from vrt_core.chain import Chain
-from vrt_core.checkpoint import save_weights
-from vrt_core.devices import pick_device, pick_dtype
-from vrt_core.link import Interpolation, Restoration
+from vrt_core import InputError, WeightsError, build_network
+from vrt_core.hardware import devices
+from vrt_core.hardware.devices import pick_device, pick_dtype
+from vrt_core.inference import tile_executor
+from vrt_core.inference.chain import Chain
+from vrt_core.inference.runner import Interpolation, Restoration
 from vrt_core.loading import load_restorer, make_link
-from vrt_core.models import ModelCard
+from vrt_core.models.cards import ModelCard
+from vrt_core.models.checkpoint import save_weights
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +188,7 @@ def test_only_whole_windows_run_compiled(monkeypatch: pytest.MonkeyPatch) -> Non
 
         return run
 
-    monkeypatch.setattr(engine, "compile_parts", compile_parts)
+    monkeypatch.setattr(tile_executor, "compile_parts", compile_parts)
     clip = random_clip(11, 8, 8)
     link = fake_link(compile=True, least_px=8)
     assert torch.equal(link.restore(clip, cuts=(9,)), fake_link().restore(clip, cuts=(9,)))

@@ -12,7 +12,7 @@ import torch
 import vrt_core
 from tests.core.fakes import fake_link, random_clip
 from vrt_core import OPTIONS, InputError, Restorer, load_restorer
-from vrt_core.devices import PRECISIONS, pick_dtype
+from vrt_core.hardware.devices import PRECISIONS, pick_dtype
 from vrt_core.loading import check_factor
 
 

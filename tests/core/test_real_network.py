@@ -9,10 +9,10 @@ import torch
 
 from tests.core.fakes import LiveBytes, by_windows, random_clip
 from vrt_core import build_network
-from vrt_core.link import Link
+from vrt_core.inference.memory import estimate_flow_memory, estimate_memory
+from vrt_core.inference.runner import Link
 from vrt_core.loading import make_chain, make_link
-from vrt_core.memory import estimate_flow_memory, estimate_memory
-from vrt_core.models import ModelCard
+from vrt_core.models.cards import ModelCard
 
 SMALL: dict[str, Any] = {
     "img_size": [4, 32, 32],

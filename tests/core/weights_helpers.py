@@ -17,11 +17,11 @@ from typing import Any, cast
 
 import torch
 
-from vrt_core.downloads import download
-from vrt_core.fetch import Patience
-from vrt_core.models import ModelCard
+from vrt_core.models.cards import ModelCard
+from vrt_core.models.download import download
+from vrt_core.models.http import Patience
+from vrt_core.models.store import load_weights
 from vrt_core.network import build_network
-from vrt_core.weights import load_weights
 
 LAYOUTS = json.loads((Path(__file__).parents[1] / "golden/layouts.json").read_text())
 

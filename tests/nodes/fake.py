@@ -86,7 +86,7 @@ class FakeComfyUI:
 
     def load(self, task: str, precision: str = "fp32") -> Any:
         """What Load VRT Model gives for the tiny model of a task."""
-        from vrt_nodes.load import LoadModel
+        from vrt_nodes.load_node import LoadModel
 
         return LoadModel.execute(f"{task}.safetensors", precision)[0]
 
@@ -114,7 +114,7 @@ def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def comfy(tmp_path: Path, tiny_files: Path, monkeypatch: pytest.MonkeyPatch) -> FakeComfyUI:
     """A fresh one."""
-    from vrt_nodes.folders import add_model_folder
+    from vrt_nodes.model_files import add_model_folder
 
     folder_paths.set_base(tmp_path)
     monkeypatch.setattr(mm, "state", mm.State())

@@ -71,7 +71,7 @@ def test_fields_are_made_from_the_options_of_the_core(schemas: dict[str, Any]) -
 
 
 def test_fields_become_the_arguments_of_the_core() -> None:
-    from vrt_nodes.schema import from_fields
+    from vrt_nodes.widgets import from_fields
 
     fields = {"sigma_255": -1.0, "factor": "4", "window_frames": -1, "tile_px": -1, "tile_overlap_px": 16}
     assert from_fields({**fields, "cuts": "off"}) == {

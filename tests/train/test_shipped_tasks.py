@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from vrt_core import load_restorer
-from vrt_train.baselines import to_images
-from vrt_train.clips import read_frames
-from vrt_train.degrade import enlarge, round_to_8bit, shrink
+from vrt_train.data.degradations import enlarge, round_to_8bit, shrink
+from vrt_train.data.photos import Exposure, MovingPhotos
 from vrt_train.evaluate import draw_blurred
-from vrt_train.metrics import psnr
-from vrt_train.photos import Exposure, MovingPhotos
+from vrt_train.evaluation.baselines import to_images
+from vrt_train.evaluation.clips import read_frames
+from vrt_train.evaluation.metrics import psnr
 
 CLIP = Path(__file__).parents[2] / "demo" / "bird.mp4"
 MARGIN_DB = 0.3

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vrt_train.baselines import lanczos, minterpolate
-from vrt_train.dataset import DataConfig, Library, TrainingBatches
-from vrt_train.flicker import flicker_255
+from vrt_train.data.dataset import DataConfig, Library, TrainingBatches
+from vrt_train.evaluation.baselines import lanczos, minterpolate
+from vrt_train.evaluation.flicker import flicker_255
 from vrt_train.plot import plot
 from vrt_train.prepare import prepare_own
 

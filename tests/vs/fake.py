@@ -13,7 +13,7 @@ import torch
 import vapoursynth as vs
 
 from vrt_core import InputError, Share, blend
-from vrt_core.plan import MidpointPlan
+from vrt_core.inference.window_plan import MidpointPlan
 from vs_plugin.graph import restored
 
 core = cast(Any, vs.core)  # the stubs of VapourSynth know no filters

@@ -14,7 +14,7 @@ import vapoursynth as vs
 
 from tests.vs.fake import core
 from vrt_core import ModelCard, build_network, save_weights
-from vs_plugin.convert import write_frame
+from vs_plugin.frames import write_frame
 
 ROOT = Path(__file__).parents[2]
 VSPIPE = Path(vs.__file__).with_name("vspipe")  # what a venv has under this name is a wrapper that hides signals

@@ -12,9 +12,9 @@ import vs_plugin.filter
 from tests.vs.fake import FakeRestorer, Source, core, fetch, windowed
 from vrt_core import InputError, WeightsError
 from vs_plugin import restore
-from vs_plugin.checks import check_in_memory
+from vs_plugin.arguments import check_in_memory
 from vs_plugin.errors import one_line
-from vs_plugin.lanes import make_lanes
+from vs_plugin.workers import make_lanes
 
 
 @pytest.fixture

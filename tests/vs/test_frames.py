@@ -5,7 +5,7 @@ import pytest
 import vapoursynth as vs
 
 from tests.vs.fake import FakeRestorer, Source, core, fetch, windowed
-from vs_plugin.convert import read_frames, write_frame
+from vs_plugin.frames import read_frames, write_frame
 
 
 class Same(FakeRestorer):

@@ -12,7 +12,7 @@ import pytest
 import vapoursynth as vs
 
 from tests.vs.fake import FakeInterpolator, FakeRestorer, Source, core, fetch, windowed
-from vs_plugin.memory import estimate_between, estimate_windows
+from vs_plugin.frame_cache import estimate_between, estimate_windows
 
 ROOT = Path(__file__).parents[2]
 

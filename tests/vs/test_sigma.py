@@ -13,7 +13,7 @@ from tests.vs.fake import FakeRestorer, Source, core, fetch, windowed
 from tests.vs.real import as_clip
 from vrt_core import load_restorer
 from vs_plugin import restore
-from vs_plugin.convert import read_levels
+from vs_plugin.frames import read_levels
 
 OPTIONS: dict[str, Any] = {"device": "cpu", "tile": 0, "window": 4, "overlap": 2}
 CORE: dict[str, Any] = {"device": "cpu", "tile_px": 0, "window_frames": 4, "overlap_frames": 2}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import vs_plugin
 from vs_plugin import restore
-from vs_plugin.checks import Precision
-from vs_plugin.scenes import CutSource
+from vs_plugin.arguments import Precision
+from vs_plugin.scene_props import CutSource
 
 DEFAULTS = {
     "model": "denoise-small",

@@ -12,7 +12,7 @@ from tests.vs.fake import fetch
 from tests.vs.real import CUT, Pipe, as_clip, raw_frames
 from vrt_core import load_restorer
 from vs_plugin import restore
-from vs_plugin.checks import Precision
+from vs_plugin.arguments import Precision
 
 
 def test_vspipe_gives_the_frames_of_the_core(

@@ -1,6 +1,6 @@
 """The VRT network, one file per idea of the paper."""
 
-from .compiled import compile_parts
+from .compile import compile_parts
 from .config import VRTConfig
 from .flow import Pyramid, SpyNet
 from .vrt import VRT, Flows, build_network

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import GEGLU, TMSA, Biases
-from .chunks import add_to, items_at_a_time
 from .config import VRTConfig
 from .flow import Pyramid, flows_by_hop
-from .linear import Linear
+from .ops.chunking import add_to, items_at_a_time
+from .ops.linear import Linear
+from .ops.windows import WindowKind, WindowPlan, plan_windows, relative_position_index, sine_position_encoding
+from .tmsa import GEGLU, TMSA, Biases
 from .warping import FlowGuidedDeformableConv, align_neighbours
-from .windows import WindowKind, WindowPlan, plan_windows, relative_position_index, sine_position_encoding
 
 Check = Callable[[], None] | None
 """Called before every block; raises to cancel."""

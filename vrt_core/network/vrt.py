@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .attention import WindowAttention
-from .chunks import add_to, items_at_a_time
 from .config import NUM_SCALED_STAGES, VRTConfig
-from .deconvolution import MotionDeconvolution
+from .extensions.midpoint_flow import warp_to_middle
+from .extensions.motion_deconvolution import MotionDeconvolution
 from .flow import Pyramid, SpyNet
 from .heads import Enlarge, FrameConv, InterpolationHead
-from .linear import Linear
-from .middle import warp_to_middle
-from .products import quick_products
+from .ops.chunking import add_to, items_at_a_time
+from .ops.linear import Linear
+from .ops.onednn import quick_products
 from .stages import Check, NormLinear, ResidualGroup, Stage
+from .tmsa import WindowAttention
 from .warping import warp_neighbours
 
 _LEVELS = (0, 1, 2, 3, 2, 1, 0)

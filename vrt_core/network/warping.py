@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .chunks import add_to, items_at_a_time, multiply_by
 from .flow import backwarp, flow_targets, sample
+from .ops.chunking import add_to, items_at_a_time, multiply_by
 
 _TAPS = 9  # 3 x 3
 

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+import torch
+
+from vrt_core import estimate_sigma
+from vrt_train.data.camera_noise import add_camera_noise, compress, from_linear, to_linear
+from vrt_train.data.dataset import DataConfig, Library, TrainingBatches
+from vrt_train.evaluation.metrics import psnr
+
+
+def test_transfer_function_is_that_of_bt709():
+    light = torch.tensor([0.0, 0.01, 0.018, 0.5, 1.0])
+    torch.testing.assert_close(from_linear(light), torch.tensor([0.0, 0.045, 0.081, 0.7055, 1.0]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(to_linear(from_linear(light)), light, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("level", [0.05, 0.3, 0.8])
+def test_camera_noise_has_the_variance_of_its_light(level):
+    clip = torch.full((1, 3, 256, 256), level)
+    noisy = add_camera_noise(clip, 1e-4, 1e-3, torch.Generator().manual_seed(0))
+    light = float(to_linear(clip).mean())
+    slope = 4.5 if light < 0.018 else 1.099 * 0.45 * light**-0.55
+    assert float(noisy.std()) == pytest.approx(slope * (1e-4 * light + 1e-6) ** 0.5, rel=0.03)
+    assert float(noisy.mean()) == pytest.approx(level, abs=2e-3)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libvpx-vp9"])
+def test_codecs_lose_more_at_a_higher_crf(photos, codec):
+    clip = torch.stack([torch.from_numpy(photos[0][t : t + 64, t : t + 96]) for t in range(4)])
+    grey = clip.movedim(-1, 1).float().mean(dim=1, keepdim=True) / 255
+    clip = grey.expand(-1, 3, -1, -1)  # colour loses half of its resolution in any file of 4:2:0
+    fine, coarse = (psnr(compress(clip, codec, crf), clip) for crf in (10, 45))
+    assert fine > 38
+    assert coarse < fine - 3
+
+
+def test_footage_is_told_its_estimated_noise_and_the_clean_clip_stays(data_folder):
+    library = Library(data_folder, "train")
+    plain = DataConfig(num_frames=3, crop_px=48, batch=2)
+    filmed = DataConfig(num_frames=3, crop_px=48, batch=2, camera_share=1.0, compressed_share=0.5)
+    for step in range(3):
+        example = TrainingBatches(library, filmed, 0)[step]
+        for seen, target in zip(example.input, example.target, strict=True):
+            assert float(seen[0, 3, 0, 0]) * 255 == pytest.approx(estimate_sigma(seen[:, :3]), abs=1e-3)
+            assert torch.equal(seen[:, :3] * 255, (seen[:, :3] * 255).round())
+            assert 15 < psnr(seen[:, :3], target) < 60
+    again = DataConfig(num_frames=3, crop_px=48, batch=2, codecs=("libx264",))
+    first, second = (TrainingBatches(library, config, 5)[0] for config in (plain, again))
+    assert np.array_equal(first.input, second.input)  # what is never done changes no other run

@@ -1,0 +1,1 @@
+"""The commands of `vrt`, one module each: each adds itself to the Typer application."""

@@ -1,0 +1,1 @@
+"""Measurements on frames that need no network: scene cuts and noise level."""

@@ -1,0 +1,1 @@
+"""Devices, CUDA streams and CPU threads."""

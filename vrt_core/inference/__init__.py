@@ -1,0 +1,1 @@
+"""One network over a clip: windows in time, tiles in space, blending, caches, memory."""

@@ -1,0 +1,1 @@
+"""Model cards and weight files: lookup, download, verification, loading."""

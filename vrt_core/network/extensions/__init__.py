@@ -1,0 +1,1 @@
+"""Parts of the network that are not in the paper."""

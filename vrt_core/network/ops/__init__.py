@@ -1,0 +1,1 @@
+"""Operations of the network, one file each: a fast implementation beside its reference."""

@@ -1,0 +1,121 @@
+"""The nodes that work on batches of images: VRT Restore, VRT Interpolate, VRT Space-Time SR."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from .execution import check_model, restore_images
+from .widgets import VRTModel, make_schema, model_input, option_input, rare_inputs
+
+IMAGES_TIP = "Frames of a video, in order."
+
+
+def images_output(tip: str) -> list[io.Output]:
+    """Return the one output that these nodes have."""
+    return [io.Image.Output(display_name="images", tooltip=tip)]
+
+
+class Restore(io.ComfyNode):
+    """Denoises, deblurs or enlarges the frames of a clip."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Return what ComfyUI shows."""
+        return make_schema(
+            node_id="VRTRestore",
+            display_name="VRT Restore",
+            description="Denoises, deblurs or enlarges the frames of a video, each with the help of its neighbours. "
+            "Long videos take less memory with VRT Restore Video.",
+            search_aliases=["video denoise", "video deblur", "video super-resolution", "video upscale"],
+            inputs=[
+                model_input(),
+                io.Image.Input("images", tooltip=IMAGES_TIP),
+                option_input("sigma_255"),
+                *rare_inputs("window_frames", "overlap_frames", "tile_px", "tile_overlap_px", "cuts"),
+            ],
+            outputs=[
+                io.Image.Output(
+                    display_name="images", tooltip="As many frames; four times as wide and high if the model enlarges."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, images: Any, **fields: Any) -> io.NodeOutput:
+        """Restore them."""
+        check_model(model, "VRT Restore", ("denoise", "deblur", "sr"))
+        return io.NodeOutput(restore_images([model], images, fields))
+
+
+class Interpolate(io.ComfyNode):
+    """Makes frames between the frames of a clip."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Return what ComfyUI shows."""
+        return make_schema(
+            node_id="VRTInterpolate",
+            display_name="VRT Interpolate",
+            description="Makes frames between the frames of a video: 2, 4 or 8 times as many. Multiply the frame rate "
+            "by the same number to keep the speed.",
+            search_aliases=["video frame interpolation", "slow motion", "frame rate"],
+            inputs=[
+                model_input(),
+                io.Image.Input("images", tooltip=IMAGES_TIP),
+                option_input("factor"),
+                *rare_inputs("tile_px", "tile_overlap_px", "cuts"),
+            ],
+            outputs=[
+                io.Image.Output(
+                    display_name="images", tooltip="So many times as many frames; those given are among them."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, images: Any, **fields: Any) -> io.NodeOutput:
+        """Make them."""
+        check_model(model, "VRT Interpolate", ("interpolate",))
+        return io.NodeOutput(restore_images([model], images, fields))
+
+
+class SpaceTimeSR(io.ComfyNode):
+    """Enlarges the frames of a clip and makes frames between them."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Return what ComfyUI shows."""
+        return make_schema(
+            node_id="VRTSpaceTimeSR",
+            display_name="VRT Space-Time SR",
+            description="Enlarges the frames of a video, then makes frames between them: 2, 4 or 8 times as many.",
+            search_aliases=["space-time video super-resolution"],
+            inputs=[
+                model_input(),
+                io.Image.Input("images", tooltip=IMAGES_TIP),
+                VRTModel.Input(
+                    "interpolate_model",
+                    optional=True,
+                    tooltip="Model that makes the frames between; not needed if the first does both, as 010 does.",
+                ),
+                option_input("factor"),
+                *rare_inputs("window_frames", "overlap_frames", "tile_px", "tile_overlap_px", "cuts"),
+            ],
+            outputs=[
+                io.Image.Output(
+                    display_name="images", tooltip="So many times as many frames, four times as wide and high."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, images: Any, interpolate_model: Any = None, **fields: Any) -> io.NodeOutput:
+        """Do both."""
+        if interpolate_model is None:
+            check_model(model, "VRT Space-Time SR without interpolate_model", ("space-time-sr",))
+            return io.NodeOutput(restore_images([model], images, fields))
+        check_model(model, "VRT Space-Time SR with interpolate_model", ("sr",))
+        check_model(interpolate_model, "VRT Space-Time SR as interpolate_model", ("interpolate",))
+        return io.NodeOutput(restore_images([model, interpolate_model], images, fields))

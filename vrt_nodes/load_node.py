@@ -1,0 +1,55 @@
+"""Load VRT Model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ._bridge import core
+from .loaded_model import Handle
+from .model_files import find_parts, model_names, model_state
+from .widgets import VRTModel, make_schema, option_input
+
+
+class LoadModel(io.ComfyNode):
+    """Loads a model; ComfyUI moves it to the GPU when a node needs it."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Return what ComfyUI shows."""
+        return make_schema(
+            node_id="VRTLoadModel",
+            display_name="Load VRT Model",
+            description="Loads a VRT model: one that ships, an official one, or a file of your own in models/vrt.",
+            search_aliases=["vrt", "video restoration", "denoise video", "deblur video", "upscale video"],
+            inputs=[
+                io.Combo.Input(
+                    "model_name",
+                    options=model_names(),
+                    tooltip="Models that ship with VRT work at once. Official ones (001 to 010) are not included: "
+                    "choose one, and the node says where its file belongs. Files of your own go to models/vrt.",
+                ),
+                option_input("precision", rare=True),
+            ],
+            outputs=[VRTModel.Output(display_name="model", tooltip="For the other VRT nodes.")],
+        )
+
+    @classmethod
+    def execute(cls, model_name: str, precision: str) -> io.NodeOutput:
+        """Load it."""
+        return io.NodeOutput(Handle(model_name, find_parts(model_name), precision))
+
+    @classmethod
+    def validate_inputs(cls, model_name: str) -> bool | str:
+        """Say before the run that a file is missing."""
+        try:
+            find_parts(model_name)
+        except core.WeightsError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, model_name: str, precision: str) -> Any:
+        """Tell whether the files are those of the last run."""
+        return model_state(model_name)

@@ -1,0 +1,1 @@
+"""Evaluation: clips, metrics, baselines."""

@@ -1,0 +1,1 @@
+"""The trainer: losses, schedule, EMA, distributed training, SpyNet pre-training."""
