@@ -12,8 +12,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .errors import InputError, VRTError
-from .inference.validation import check_count
 from .network import VRT
+from .options import check_count
 
 
 def export_onnx(network: VRT, path: str | Path, *, frames: int, height: int, width: int) -> Path:

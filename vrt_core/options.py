@@ -1,112 +1,179 @@
-"""The options that users meet: names, defaults, ranges and a line of help, once for all front ends.
+"""Settings of a restoration: one dataclass, from which the command line, the filter and the nodes derive theirs.
 
-Numbers and words only, so that a form or a help text is there without loading torch.
+Importing this module does not import torch, so that a form or a help text appears at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 MAX_SIGMA_255 = 50
-"""Strongest noise that the denoising models know, in 8-bit units."""
+"""Strongest noise that the denoising models are trained for, in 8-bit units."""
 
 FACTORS = (2, 4, 8)
-"""Frames that interpolation can make of one."""
+"""Output frames per input frame that interpolation offers."""
+
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
+TilePx = Literal["auto"] | int | tuple[int, int]
+"""Tile size: "auto", pixels, (height, width), or 0 for whole frames."""
+Sigma = float | Literal["auto"]
+"""Standard deviation of the noise, 0 to 50 in 8-bit units; "auto" estimates it from the frames."""
+Cuts = Literal["auto", "off"] | Iterable[int]
+"""Scene cuts: detected in the frames, none, or the first frame of each scene."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """One option of ``load_restorer`` or of a restorer's doors."""
+    """Description of one field of ``RestoreOptions``."""
 
     name: str
-    """The keyword argument."""
-
+    """Name of the field."""
     help: str
-    """What it does, in one line."""
-
-    default: int | str | None = None
-    """As in the signature; None and "auto" leave the choice to the model or to the engine."""
-
-    least: float | None = None
-    """Smallest value; None where the option is no number."""
-
-    most: float | None = None
-    """Largest value; None where nothing but sense limits it."""
-
+    """One line for a form or a help text."""
+    default: Any = None
+    """Default value; None and "auto" leave the choice to the model or the engine."""
+    min: float | None = None
+    """Smallest value; None where the option is not a number."""
+    max: float | None = None
+    """Largest value; None where there is no limit."""
     step: float | None = None
-    """What a form counts by; an int for whole numbers."""
-
+    """Step of a number field; an int for whole numbers."""
     unit: str = ""
     choices: tuple[int | str, ...] = ()
     """All values, where they are few."""
 
     @property
     def is_automatic(self) -> bool:
-        """Whether the choice can be left to the model or to the engine."""
+        """Whether the default leaves the choice to the model or the engine."""
         return self.default in (None, "auto")
 
 
-_ALL = (
-    Option(
-        name="precision",
-        help="What the network computes in: fp32 is the reference, fp16 and bf16 are faster on GPUs.",
-        default="auto",
-        choices=("auto", "fp32", "fp16", "bf16"),
-    ),
-    Option(
-        name="sigma_255",
-        help="Strength of the noise, 0 to 50 in 8-bit units; for denoising models.",
-        least=0.0,
-        most=float(MAX_SIGMA_255),
-        step=0.5,
-    ),
-    Option(
-        name="factor",
-        help="Frames that come out for each that goes in; for models that interpolate.",
-        default=2,
-        least=min(FACTORS),
-        most=max(FACTORS),
-        choices=FACTORS,
-    ),
-    Option(
-        name="window_frames",
-        help="Frames that the network sees together: more are steadier, and take more memory.",
-        least=1,
-        step=1,
-        unit="frames",
-    ),
-    Option(
-        name="overlap_frames",
-        help="Frames that two windows share and are cross-faded over, at most half a window.",
-        least=0,
-        step=1,
-        unit="frames",
-    ),
-    Option(
-        name="tile_px",
-        help="Size of the tiles that frames are cut into to save memory, a multiple of 8 px of the input; 0 for whole "
-        "frames.",
-        default="auto",
-        least=0,
-        step=1,
-        unit="px",
-    ),
-    Option(
-        name="tile_overlap_px",
-        help="Pixels that two tiles share and are cross-faded over, a multiple of 8, at most half a tile.",
-        least=0,
-        step=1,
-        unit="px",
-    ),
-    Option(
-        name="cuts",
-        help="Where scenes begin, over which nothing is mixed: found in the frames (auto), or nowhere (off).",
-        default="auto",
-        choices=("auto", "off"),
-    ),
-)
+def _option(default: _T, help: str, **facts: Any) -> _T:
+    """Return a dataclass field with the description of the option as its metadata."""
+    return field(default=default, metadata={"help": help, **facts})
 
-OPTIONS: Mapping[str, Option] = MappingProxyType({option.name: option for option in _ALL})
-"""Every option by name."""
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreOptions:
+    """Every setting of a restoration, with its default. ``OPTIONS`` has range, unit and help of each.
+
+    Raises:
+        InputError: If a number is out of its range.
+    """
+
+    device: str | torch.device = _option(
+        "auto", 'Device: "auto" (an accelerator if there is one), "cpu", "cuda", "cuda:1", "xpu", "mps".'
+    )
+    precision: Precision = _option(
+        "auto",
+        "What the network computes in: fp32 is the reference, fp16 and bf16 are faster on GPUs.",
+        choices=("auto", "fp32", "fp16", "bf16"),
+    )
+    """"auto" is fp16 on an accelerator that is faster in it, else fp32. In fp32, torch decides about TF32:
+    ``torch.set_float32_matmul_precision("high")`` allows it."""
+    window_frames: int | None = _option(
+        None,
+        "Frames that the network sees together: more are steadier, and take more memory.",
+        min=1,
+        step=1,
+        unit="frames",
+    )
+    """None: the model's own number."""
+    overlap_frames: int | None = _option(
+        None,
+        "Frames that two windows share and are cross-faded over, at most half a window.",
+        min=0,
+        step=1,
+        unit="frames",
+    )
+    """None: the model's own number."""
+    tile_px: TilePx = _option(
+        "auto",
+        "Size of the tiles that frames are cut into to save memory, a multiple of 8 px of the input; 0 for whole "
+        "frames.",
+        min=0,
+        step=1,
+        unit="px",
+    )
+    """On the grid that each network reads: pixels, (height, width), 0 for whole frames, or "auto" for the largest that
+    the memory allows. Tiles change the result a little, so give a number where it must be the same everywhere."""
+    tile_overlap_px: int | None = _option(
+        None,
+        "Pixels that two tiles share and are cross-faded over, a multiple of 8, at most half a tile.",
+        min=0,
+        step=1,
+        unit="px",
+    )
+    """None: a quarter of the tile and at most 32 px."""
+    factor: int = _option(
+        2,
+        "Frames that come out for each that goes in; for models that interpolate.",
+        min=min(FACTORS),
+        max=max(FACTORS),
+        choices=FACTORS,
+    )
+    """4 and 8 repeat the interpolation."""
+    memory_bytes: int | None = _option(
+        None, "Memory that a network pass may take, for automatic tiles.", min=1, step=1, unit="bytes"
+    )
+    """None: a fraction of the free memory of the device."""
+    compile: bool = _option(
+        False, "Compile the model first, which takes minutes once; for long clips on an accelerator."
+    )
+    """``torch.compile`` of the network's blocks, for whole windows. The first window of a tile size takes minutes, or
+    seconds with torch's cache on disk. On a CPU, a pass takes a quarter longer."""
+    sigma_255: Sigma | None = _option(
+        None,
+        "Strength of the noise, 0 to 50 in 8-bit units; for denoising models.",
+        min=0.0,
+        max=float(MAX_SIGMA_255),
+        step=0.5,
+    )
+    """Standard deviation of the noise, for models that need it. "auto" estimates it for each window."""
+    cuts: Cuts = _option(
+        "auto",
+        "Where scenes begin, over which nothing is mixed: found in the frames (auto), or nowhere (off).",
+        choices=("auto", "off"),
+    )
+    """Or the first frame of each scene, counted from 0."""
+
+    def __post_init__(self) -> None:
+        """Reject numbers out of range, as far as no model is needed to tell."""
+        check_factor(self.factor)
+        for name in ("window_frames", "overlap_frames", "memory_bytes"):
+            option, value = OPTIONS[name], getattr(self, name)
+            if value is not None:
+                assert option.min is not None
+                check_count(name, value, int(option.min), option.unit)
+        if not isinstance(self.cuts, str):
+            object.__setattr__(self, "cuts", tuple(self.cuts))
+
+
+OPTIONS: Mapping[str, Option] = MappingProxyType(
+    {f.name: Option(name=f.name, default=f.default, **f.metadata) for f in fields(RestoreOptions)}
+)
+"""Description of every field of ``RestoreOptions``, by name."""
+
+
+def check_count(name: str, value: object, min: int, unit: str = "") -> int:
+    """Return ``value`` if it is a whole number of at least ``min``; else raise InputError."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < min:
+        unit = unit.removesuffix("s") if min == 1 else unit
+        raise InputError(f"{name} ({value!r}) must be a whole number of at least {min}{unit and ' ' + unit}")
+    return value
+
+
+def check_factor(factor: object) -> None:
+    """Raise InputError unless interpolation offers so many output frames per input frame."""
+    if factor not in FACTORS:
+        raise InputError(f"factor ({factor!r}) must be 2, 4 or 8 output frames for each input frame")

@@ -1,84 +1,98 @@
-"""The three doors to the engine: a whole clip, a stream of frames, and window by window. All give the same frames.
+"""The restorer: one network or several in a row over a clip, a stream of frames, or single windows.
 
-Whole clips go through the stream door. A stream is a row of generators, one for each network, handing on marked frames;
-each runs the same window function that the third door offers.
+All three entry points return the same frames. A clip is restored as a stream; a stream is a row of generators, one for
+each network; each generator runs the same windows that ``restore_window`` runs.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from .analysis.scenes import find_cuts
 from .errors import InputError
-from .inference.blending import Share
-from .inference.cache import DEFAULT_CACHE_BYTES, AnyCache, Cache
-from .inference.progress import Check, Meter, OnStep, meters
-from .inference.streaming import Arrivals, Marked
-from .inference.validation import Cuts, Sigma, check_clip, check_count, check_sigma
+from .inference.blending import WeightedFrame, blend
+from .inference.cache import DEFAULT_CACHE_BYTES, Cache
+from .inference.chain_plan import ChainPlan, ChainWindow
+from .inference.progress import OnStep, RaiseIfCancelled, RunContext, pass_counters
+from .inference.runner import ModelRunner
+from .inference.streaming import InputFrames, SceneFrame, stream_frames
+from .inference.validation import check_clip, check_sigma, resolve_cuts
 from .inference.window_plan import Plan, Window, clean_cuts
-
-if TYPE_CHECKING:
-    from .inference.runner import Link
-    from .models.cards import ModelCard
+from .models.cards import ModelCard
+from .options import Cuts, RestoreOptions, Sigma, check_count
 
 
-class Restorer(ABC):
-    """Restores clips with one network (``Link``) or with several in a row (``Chain``); made by ``load_restorer``.
+class Restorer:
+    """Restores clips with one network or with several in a row; made by ``load_restorer``.
 
-    Frames are RGB, nominally in [0, 1], of any floating dtype and on any device; values outside are kept, not clamped.
-    For models that remove noise of a known strength, frames may carry it as a fourth channel (sigma / 255) instead of
-    ``sigma_255``. Results are float32 on the device of the frames, not clamped either. They depend on the clip and the
-    settings alone: on neither the door nor the order of calls.
+    Frames are RGB, nominally in [0, 1], of any floating dtype and on any device; values outside are not clamped. For
+    models that remove noise of a known strength, frames may have the noise level (sigma / 255) as a fourth channel
+    instead of ``sigma_255``. Results are float32 on the device of the frames, not clamped either. They depend on the
+    clip and the settings alone, neither on the entry point nor on the order of calls.
 
-    Threads may share a restorer, but each call needs its memory; front ends that have little of it take turns.
+    Threads may share a restorer. Each concurrent call needs the memory of a network pass.
     """
 
-    card: ModelCard
-    """What is known about the model."""
-    scale: int
-    """Output height over input height."""
-    frame_factor: int
-    """Output frames over input frames."""
-    needs_sigma: bool
-    """Whether it must be told the strength of the noise."""
-    device: torch.device
-    """Where the network is."""
-    dtype: torch.dtype
-    """What it computes in."""
+    def __init__(
+        self, runners: Sequence[ModelRunner], card: ModelCard | None = None, options: RestoreOptions | None = None
+    ) -> None:
+        """Combine networks, in the order in which they run.
 
-    @property
-    @abstractmethod
-    def links(self) -> tuple[Link, ...]:
-        """The networks, in order."""
+        Args:
+            runners: At least one. A runner may occur several times: interpolation by 4 runs twice.
+            card: Card of the whole, if it has a name of its own.
+            options: Defaults of ``sigma_255`` and ``cuts``.
+
+        Raises:
+            InputError: If the options have a noise level that no network takes.
+        """
+        self.runners = tuple(runners)
+        self.options = options or RestoreOptions()
+        self.scale, self.frame_factor = 1, 1
+        """Output height over input height; output frames over input frames."""
+        for runner in self.runners:
+            self.scale, self.frame_factor = self.scale * runner.scale, self.frame_factor * runner.frame_factor
+        self.needs_sigma = any(runner.needs_sigma for runner in self.runners)
+        """Whether a network needs the noise level."""
+        self.device, self.dtype = self.runners[-1].device, self.runners[-1].dtype
+        self.card = card or _chain_card([runner.card for runner in self.runners], self.scale)
+        if self.options.sigma_255 is not None and not self.needs_sigma:
+            check_sigma(self.name, False, self.options.sigma_255, has_map=False)
 
     @property
     def name(self) -> str:
         """The model's name, for messages."""
         return self.card.name
 
+    def split(self) -> tuple[Restorer, ...]:
+        """Return one restorer for each network, in order, for callers that run each as a step of their own."""
+        return tuple(Restorer([runner]) for runner in self.runners)
+
     def restore(
         self,
         frames: Tensor,
         *,
         sigma_255: Sigma | None = None,
-        cuts: Cuts = "auto",
+        cuts: Cuts | None = None,
         on_step: OnStep | None = None,
-        check: Check | None = None,
+        check: RaiseIfCancelled | None = None,
     ) -> Tensor:
         """Restore a whole clip.
 
         Args:
             frames: (T, C, H, W); every size from 1 on.
-            sigma_255: Standard deviation of the noise, 0 to 50 in 8-bit units, for models that ask for it. "auto"
-                estimates it from the frames of each scene that a window sees, and tells the log.
-            cuts: First frames of scenes; "auto" finds them, "off" takes the clip for one scene.
+            sigma_255: Standard deviation of the noise, 0 to 50 in 8-bit units, for models that need it. "auto"
+                estimates it from the frames of each scene in a window and logs it. None: the options' value.
+            cuts: First frames of scenes; "auto" detects them, "off" treats the clip as one scene. None: the options'
+                value.
             on_step: Called after every network pass with (passes done, passes in all).
-            check: Called before every network pass and every block in it; raises to cancel.
+            check: Called before every network pass and every block of the network; raises to cancel.
 
         Returns:
             (frame_factor * T, 3, scale * H, scale * W) float32.
@@ -87,9 +101,10 @@ class Restorer(ABC):
             InputError: If an argument is wrong; nothing has been computed then.
             NumericsError: If a result is not finite.
         """
-        clip = check_clip(frames, self.name, self._channels)
-        known = tuple(find_cuts(clip)) if _is_auto(cuts) else _known_cuts(cuts)
-        results = self._stream(clip, len(clip), sigma_255, known, on_step, check)
+        clip = check_clip(frames, self.name, self._max_channels)
+        known = resolve_cuts(self.options.cuts if cuts is None else cuts)
+        known = tuple(find_cuts(clip)) if known is None else known
+        results = self._stream(clip, len(clip), self._sigma(sigma_255), known, on_step, check)
         first = next(results)
         restored = first.new_empty(self.frame_factor * len(clip), *first.shape)
         restored[0] = first
@@ -103,21 +118,22 @@ class Restorer(ABC):
         *,
         num_frames: int | None = None,
         sigma_255: Sigma | None = None,
-        cuts: Cuts = "auto",
+        cuts: Cuts | None = None,
         on_step: OnStep | None = None,
-        check: Check | None = None,
+        check: RaiseIfCancelled | None = None,
     ) -> Iterator[Tensor]:
-        """Restore frames as they come; each is handed out as soon as no later window can change it.
+        """Restore frames as they arrive; each is returned as soon as no later window can change it.
 
-        Holds about two windows of frames, however long the stream is. Frames that are out are safe: what goes wrong
-        with a later one is raised when its turn comes. Closing the iterator lets go of everything.
+        Holds about two windows of frames, however long the stream is. An error with a later frame is raised in its
+        turn, after the frames before it. Closing the iterator frees everything.
 
         Args:
             frames: (C, H, W) each, all of one size.
-            num_frames: How many they are, if that is known; lets ``on_step`` tell the passes in all.
+            num_frames: Length of the stream, if it is known; ``on_step`` then gets the number of all passes.
             sigma_255: As in ``restore``.
             cuts: As in ``restore``.
-            on_step: As in ``restore``; passes in all are None without ``num_frames``, and follow the cuts found.
+            on_step: As in ``restore``; the number of all passes is None without ``num_frames``, and follows the cuts
+                that are detected.
             check: As in ``restore``.
 
         Returns:
@@ -129,21 +145,37 @@ class Restorer(ABC):
         """
         if num_frames is not None:
             check_count("num_frames", num_frames, 1)
+        sigma_255 = self._sigma(sigma_255)
         if sigma_255 is not None:
             self._check_sigma(sigma_255, channels=3)
-        known = None if _is_auto(cuts) else _known_cuts(cuts)
+        known = resolve_cuts(self.options.cuts if cuts is None else cuts)
         return self._stream(frames, num_frames, sigma_255, known, on_step, check)
 
-    @abstractmethod
-    def plan(self, num_frames: int, height: int, width: int, *, cuts: Iterable[int] = ()) -> Plan:
+    def plan(
+        self, num_frames: int, height: int, width: int, *, cuts: Iterable[int] = (), num_held_frames: int = 1
+    ) -> Plan:
         """Return the windows of a clip, for ``restore_window``.
 
         Args:
             num_frames: Length of the clip.
-            height: Of its frames, pixels.
-            width: Likewise.
+            height: Height of its frames, pixels.
+            width: Width of its frames, pixels.
             cuts: First frames of scenes. A window depends only on cuts c with start <= c <= stop.
+            num_held_frames: Equal frames at the end of every scene, which are not interpolated: 2 if the clip is the
+                result of an interpolation by 2, and so on.
         """
+        check_count("num_frames", num_frames, 1)
+        cuts = clean_cuts(cuts)
+        plan: Plan | None = None
+        factor = 1
+        for runner in self.runners:
+            runner.tile_size(height, width)  # checks the size, and logs the tiles
+            held = factor * num_held_frames
+            tail = runner.make_plan(factor * num_frames, [factor * c for c in cuts], held)
+            plan = tail if plan is None else ChainPlan(plan, tail, cuts)
+            factor, height, width = factor * runner.frame_factor, runner.scale * height, runner.scale * width
+        assert plan is not None
+        return plan
 
     def restore_window(
         self,
@@ -151,67 +183,67 @@ class Restorer(ABC):
         frames: Tensor,
         *,
         sigma_255: Sigma | None = None,
-        cache: AnyCache = None,
+        cache: Cache | None = None,
         on_step: OnStep | None = None,
-        check: Check | None = None,
-    ) -> list[Share]:
+        check: RaiseIfCancelled | None = None,
+    ) -> list[WeightedFrame]:
         """Restore one window; windows may come in any order.
 
         Args:
-            window: Of a plan for this clip.
+            window: A window of a plan for this clip.
             frames: The source frames [window.start, window.stop), (T, C, H, W).
             sigma_255: As in ``restore``.
             cache: From ``new_cache``, for this clip; without one, everything is computed anew.
-            on_step: As in ``restore``, for this window; for chains, the passes in all are None.
+            on_step: As in ``restore``, for this window; for several networks, the number of all passes is None.
             check: As in ``restore``.
 
         Returns:
-            What the window has to say about each of ``window.shares``; ``blend`` makes frames of it.
+            The window's contribution to each frame of ``window.output_weights``; ``blend`` sums them.
         """
-        clip = check_clip(frames, self.name, self._channels, first=window.start)
+        clip = check_clip(frames, self.name, self._max_channels, first=window.start)
         if len(clip) != window.stop - window.start:
             raise InputError(
                 f"frames holds {len(clip)} frames, but window {window.index} reads the {window.stop - window.start} "
                 f"source frames [{window.start}, {window.stop})"
             )
+        sigma_255 = self._sigma(sigma_255)
         self._check_sigma(sigma_255, clip.shape[1])
-        gauges = meters(on_step, len(self.links))
-        if len(gauges) == 1:
-            gauges[0].left = len(window.pieces) * self.links[0].num_tiles(clip.shape[-2], clip.shape[-1])
-        return self.run_window(window, clip, sigma_255, cache, gauges, check)
+        counters = pass_counters(on_step, len(self.runners))
+        if len(counters) == 1:
+            counters[0].remaining = len(window.segments) * self.runners[0].num_tiles(clip.shape[-2], clip.shape[-1])
+        context = RunContext(sigma_255, cache, raise_if_cancelled=check or _never)
+        return self._run_window(window, clip, [replace(context, counter=counter) for counter in counters])
 
-    @abstractmethod
-    def run_window(
-        self,
-        window: Window,
-        frames: Tensor,
-        sigma_255: Sigma | None,
-        cache: AnyCache,
-        gauges: Sequence[Meter],
-        check: Check | None,
-    ) -> list[Share]:
-        """Restore one window of frames that are checked already; ``gauges`` count the passes of each network."""
-
-    @abstractmethod
     def estimate_bytes(self, num_frames: int, height: int, width: int) -> int:
         """Return the peak memory on the device for such a clip, in bytes, with its tiles but without weights."""
+        peak = 0
+        for runner in self.runners:  # networks run one after another
+            peak = max(peak, runner.estimate_bytes(num_frames, height, width))
+            num_frames, height, width = runner.frame_factor * num_frames, runner.scale * height, runner.scale * width
+        return peak
 
     def new_cache(self, max_bytes: int = DEFAULT_CACHE_BYTES) -> Cache:
         """Return an empty cache for the windows of one clip, for ``restore_window``."""
         return Cache(max_bytes)
 
-    @property
-    def _channels(self) -> int:
-        """Channels that frames may have at the most."""
-        return 4 if self.links[0].needs_sigma else 3
-
-    def _check_sigma(self, sigma_255: Sigma | None, channels: int) -> None:
-        """Raise InputError unless every network that asks for the noise level is told it, once."""
-        if sigma_255 is not None and not self.needs_sigma:
-            check_sigma(self.name, False, sigma_255, has_map=False)
-        for i, link in enumerate(self.links):
-            given = sigma_255 if link.needs_sigma else None
-            check_sigma(link.name, link.needs_sigma, given, has_map=channels == 4 and i == 0)
+    def _run_window(self, window: Window, frames: Tensor, contexts: Sequence[RunContext]) -> list[WeightedFrame]:
+        """Run a window of the first ``len(contexts)`` networks: what the head has to restore, then the tail."""
+        runner, context = self.runners[len(contexts) - 1], contexts[-1]
+        if len(contexts) == 1:
+            return runner.run_window(window, frames, context)
+        if not isinstance(window, ChainWindow):
+            raise InputError(
+                f"window {window.index} is not of a plan of {self.name}, which is a chain; use its own plan"
+            )
+        heads = [replace(c, key_prefix=(*context.key_prefix, "head")) for c in contexts[:-1]]
+        parts: defaultdict[int, list[WeightedFrame]] = defaultdict(list)
+        for earlier in window.head:
+            clip = frames[earlier.start - window.start : earlier.stop - window.start]
+            run = partial(self._run_window, earlier, clip, heads)
+            for part in context.cached(("window", earlier, clip.shape), run):
+                parts[part.index].append(part)
+        inputs = torch.stack([blend(parts[n]) for n in range(window.tail.start, window.tail.stop)])
+        return runner.run_window(window.tail, inputs, replace(context, key_prefix=(*context.key_prefix, "tail")))
 
     def _stream(
         self,
@@ -220,39 +252,56 @@ class Restorer(ABC):
         sigma_255: Sigma | None,
         cuts: tuple[int, ...] | None,
         on_step: OnStep | None,
-        check: Check | None,
+        check: RaiseIfCancelled | None,
     ) -> Iterator[Tensor]:
-        arrivals = Arrivals(frames, name=self.name, channels=self._channels, num_frames=num_frames, cuts=cuts)
-        channels, height, width = arrivals.shape
+        inputs = InputFrames(frames, name=self.name, channels=self._max_channels, num_frames=num_frames, cuts=cuts)
+        channels, height, width = inputs.shape
         self._check_sigma(sigma_255, channels)
-        marked: Iterator[Marked] = arrivals
-        hold, count = 1, num_frames
-        for link, meter in zip(self.links, meters(on_step, len(self.links)), strict=True):
-            if count is not None:
-                meter.left = link.num_passes(count, height, width, [hold * c for c in cuts or ()], hold)
-            marked = link.stream_marked(
-                marked,
-                num_frames=None if cuts is not None else count,
-                hold=hold,
-                sigma_255=sigma_255,
-                meter=meter,
-                check=check,
-            )
-            height, width, hold = link.scale * height, link.scale * width, link.frame_factor * hold
-            count = None if count is None else link.frame_factor * count
+        stream: Iterator[SceneFrame] = inputs
+        factor, length = 1, num_frames
+        for runner, counter in zip(self.runners, pass_counters(on_step, len(self.runners)), strict=True):
+            if length is not None:
+                plan = runner.make_plan(length, [factor * c for c in cuts or ()], factor)
+                counter.remaining = plan.num_passes() * runner.num_tiles(height, width)
+            context = RunContext(sigma_255, counter=counter, raise_if_cancelled=check or _never)
+            counted = length if cuts is None else None
+            stream = stream_frames(runner, stream, context, num_frames=counted, num_held_frames=factor)
+            height, width, factor = runner.scale * height, runner.scale * width, runner.frame_factor * factor
+            length = None if length is None else runner.frame_factor * length
         del frames
-        for frame, _ in marked:
+        for frame, _ in stream:
             yield frame
-        arrivals.check_count()
+        inputs.check_count()
+
+    @property
+    def _max_channels(self) -> int:
+        return 4 if self.runners[0].needs_sigma else 3
+
+    def _sigma(self, sigma_255: Sigma | None) -> Sigma | None:
+        return self.options.sigma_255 if sigma_255 is None else sigma_255
+
+    def _check_sigma(self, sigma_255: Sigma | None, channels: int) -> None:
+        """Raise InputError unless every network that needs the noise level gets it once."""
+        if sigma_255 is not None and not self.needs_sigma:
+            check_sigma(self.name, False, sigma_255, has_map=False)
+        for i, runner in enumerate(self.runners):
+            value = sigma_255 if runner.needs_sigma else None
+            check_sigma(runner.name, runner.needs_sigma, value, has_map=channels == 4 and i == 0)
 
 
-def _is_auto(cuts: Cuts) -> bool:
-    return isinstance(cuts, str) and cuts == "auto"
+def _never() -> None:
+    """Never cancel."""
 
 
-def _known_cuts(cuts: Cuts) -> tuple[int, ...]:
-    if isinstance(cuts, str):
-        if cuts != "off":
-            raise InputError(f"cuts ({cuts!r}) must be auto, off, or the first frames of scenes")
-        return ()
-    return clean_cuts(cuts)
+def _chain_card(cards: Sequence[ModelCard], scale: int) -> ModelCard:
+    """Return a card for models that run one after the other; the model's own for one."""
+    if len(cards) == 1:
+        return cards[0]
+    licences = dict.fromkeys(card.licence for card in cards)
+    return replace(
+        cards[0],
+        name="+".join(card.name for card in cards),
+        scale=scale,
+        licence=" AND ".join(licences),
+        description="; then: ".join(card.description for card in cards),
+    )

@@ -1,4 +1,4 @@
-"""Where the network runs and in which precision, by the names that users give."""
+"""Devices and precisions by name, free memory, and out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -14,7 +15,11 @@ import torch.nn.functional as F
 from ..errors import InputError
 
 _log = logging.getLogger(__name__)
-_CLEARLY_FASTER = 1.2
+_MIN_SPEEDUP = 1.2
+"""Speed of fp16 over fp32 from which "auto" takes fp16."""
+_ACCELERATOR_SHARE, _CPU_SHARE = 0.8, 0.5
+"""Fraction of the free memory to plan with: 0.8 on accelerators, 0.5 of RAM, which other processes need too."""
+_UNKNOWN_FREE_BYTES = 4 << 30
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 """Names of the precisions; fp32 is the reference."""
@@ -27,8 +32,8 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
         InputError: If the name is wrong or the machine has no such device.
     """
     if device == "auto":
-        found = (torch.device(kind) for kind in ("cuda", "xpu", "mps") if is_available(kind))
-        return next(found, torch.device("cpu"))
+        accelerators = (torch.device(kind) for kind in ("cuda", "xpu", "mps") if is_available(kind))
+        return next(accelerators, torch.device("cpu"))
     try:
         picked = torch.device(device)
     except (RuntimeError, TypeError):
@@ -44,7 +49,7 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
 
 
 def is_available(kind: str) -> bool:
-    """Return whether tensors can live on this kind of device."""
+    """Return whether torch can use this kind of device here."""
     return getattr(backend(kind), "is_available", lambda: False)()
 
 
@@ -54,9 +59,10 @@ def backend(kind: str) -> ModuleType | None:
 
 
 def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Return the dtype of this name; "auto" is fp16 where an accelerator is found to be faster in it, else fp32.
+    """Return the dtype of this name; "auto" is fp16 on an accelerator that computes faster in it, else fp32.
 
-    Warns of fp16 on a CPU that gains nothing by it: without units for it, torch lays out what convolutions read.
+    Logs a warning for fp16 on a CPU without native fp16: torch falls back to im2col there, which is slower and needs
+    more memory.
 
     Raises:
         InputError: If the name is wrong, or the device cannot compute in it.
@@ -72,20 +78,20 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 @cache
 def half_is_faster(device: torch.device) -> bool:
-    """Try whether a device computes correctly and clearly faster in fp16 than in fp32; once in a process."""
+    """Measure whether a device computes correctly and clearly faster in fp16 than in fp32; once in a process."""
     try:
         single, half = (_probe_seconds(device, dtype) for dtype in (torch.float32, torch.float16))
     except (RuntimeError, NotImplementedError) as error:  # the kernels are missing
         _log.info("%s cannot compute in fp16: %s", device, error)
         return False
     _log.info("%s computes in fp16 at %.1f times the rate of fp32", device, single / half)
-    return single >= _CLEARLY_FASTER * half
+    return single >= _MIN_SPEEDUP * half
 
 
 def _probe_seconds(device: torch.device, dtype: torch.dtype, windows: int = 128) -> float:
-    """Return the least time of a linear layer and attention in windows, as the network has them.
+    """Return the minimum time of a linear layer and window attention of the network's sizes, in seconds.
 
-    Infinity if the result is wrong: all numbers are equal, so it is known.
+    Infinity if the result is wrong; it is known, since all inputs are equal.
     """
     wait: Callable[[], None] = getattr(backend(device.type), "synchronize", lambda: None)
     heads, length, size = 6, 128, 32
@@ -98,14 +104,14 @@ def _probe_seconds(device: torch.device, dtype: torch.dtype, windows: int = 128)
 
     best = float("inf")
     with torch.inference_mode():
-        right = bool((work() - heads * size * 0.25 * 0.125).abs().max() < 0.05)
+        is_correct = bool((work() - heads * size * 0.25 * 0.125).abs().max() < 0.05)
         for _ in range(5):
             wait()
             start = time.perf_counter()
             work()
             wait()
             best = min(best, time.perf_counter() - start)
-    return best if right else float("inf")
+    return best if is_correct else float("inf")
 
 
 def precision_name(dtype: torch.dtype) -> str:
@@ -114,7 +120,46 @@ def precision_name(dtype: torch.dtype) -> str:
 
 
 def release_unused(device: torch.device) -> None:
-    """Hand memory that torch keeps for later back to the device."""
+    """Return the memory that torch's caching allocator retains to the device."""
     empty: Callable[[], None] | None = getattr(backend(device.type), "empty_cache", None)
     if empty is not None:
         empty()
+
+
+def usable_bytes(device: torch.device) -> int:
+    """Return the memory that a network pass on this device may plan with."""
+    if device.type == "cpu":
+        return int(_CPU_SHARE * _free_ram_bytes())
+    module = backend(device.type)
+    if device.type == "mps":
+        free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    elif module is not None and hasattr(module, "mem_get_info"):
+        free = module.mem_get_info(device)[0]
+        free += module.memory_reserved(device) - module.memory_allocated(device)  # retained by torch's allocator
+    else:
+        free = _UNKNOWN_FREE_BYTES
+    return int(_ACCELERATOR_SHARE * free)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error reports that a device or the host is out of memory."""
+    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
+        return True
+    message = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in message or "can't allocate memory" in message)
+
+
+def _free_ram_bytes() -> int:
+    """Return the memory still available to this process, limited by its container."""
+    try:
+        facts = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        free = int(facts["MemAvailable"].split()[0]) << 10
+    except (OSError, KeyError, ValueError):
+        return _UNKNOWN_FREE_BYTES
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return min(free, limit - used + int(stat["inactive_file"]))  # the page cache is released on demand
+    except (OSError, KeyError, ValueError):  # no such file, or "max"
+        return free

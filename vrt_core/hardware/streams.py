@@ -1,8 +1,7 @@
-"""Tensors on their way to a device and back, while the device works on others.
+"""CUDA streams: work of several threads side by side, and copies that overlap with the network.
 
-Copies run beside the network: from and to pinned memory, in streams of their own. Torch keeps pinned blocks and device
-blocks until the copies that use them are done, so two of each are in use in turn. A CPU, or a device without streams,
-does one thing after the other.
+Copies go from and to pinned memory, in streams of their own. Torch keeps pinned and device blocks until the copies that
+use them have ended, so two of each are in use. On a CPU, and on devices without streams, everything runs in order.
 """
 
 from __future__ import annotations
@@ -18,113 +17,121 @@ from torch import Tensor
 from .devices import backend
 
 
-class Lane:
-    """While entered, this thread's work on the device does not wait for what other threads have queued there.
+class DeviceStream:
+    """A stream as a context manager: inside it, the calling thread does not wait for other threads' work.
 
-    When left, the work is done. Tensors that come from another lane need ``wait_for``, those that leave for another
-    one ``hand_over``.
+    On exit, the work in the stream has ended. Call ``wait_event`` before reading a tensor that was made on another
+    stream, and ``record_stream`` before another stream reads a tensor that was made on this one.
     """
 
     def __init__(self, device: torch.device) -> None:
-        """Open a lane; without streams, everything here does nothing."""
-        self._module = _streams_of(device)
+        """Create the stream; on devices without streams, all methods do nothing."""
+        self._module = _stream_module(device)
         self._stream = None if self._module is None else self._module.Stream(device)
-        self._left = ExitStack()
+        self._exit = ExitStack()
 
-    def __enter__(self) -> Lane:
+    def __enter__(self) -> DeviceStream:
         if self._module is not None:
-            self._left.enter_context(self._module.stream(self._stream))
+            self._exit.enter_context(self._module.stream(self._stream))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._left.close()
+        self._exit.close()
         if self._stream is not None:
             self._stream.synchronize()
 
-    def mark(self) -> Any:
-        """Return the state of the work that the caller has queued outside, for ``wait_for``."""
+    def record_event(self) -> Any:
+        """Return an event after the work that the caller has queued on its current stream, for ``wait_event``."""
         return None if self._module is None else self._module.current_stream().record_event()
 
-    def wait_for(self, mark: Any) -> None:
-        """Begin, in this lane, only when the work before ``mark`` is done."""
-        if self._stream is not None and mark is not None:
-            self._stream.wait_event(mark)
+    def wait_event(self, event: Any) -> None:
+        """Make work queued in this stream from now on wait for an event."""
+        if self._stream is not None and event is not None:
+            self._stream.wait_event(event)
 
-    def hand_over(self, tensor: Tensor) -> Tensor:
-        """Return a tensor made in this lane, its memory kept until the caller's lane is done with it."""
+    def record_stream(self, tensor: Tensor) -> Tensor:
+        """Return a tensor made in this stream, its memory retained until the caller's current stream has used it."""
         if self._module is not None and tensor.device.type != "cpu":
             tensor.record_stream(self._module.current_stream())
         return tensor
 
 
-class Carrier:
-    """Carries tensors between the computer and a device; threads may share it."""
+class AsyncCopier:
+    """Copies tensors between the host and a device beside the device's work; threads may share it."""
 
     def __init__(self, device: torch.device) -> None:
-        """Carry to ``device`` and from it."""
+        """Copy to ``device`` and from it."""
         self._device = device
-        self._module = _streams_of(device)
+        self._module = _stream_module(device)
         self._up, self._down = (None if self._module is None else self._module.Stream(device) for _ in range(2))
 
-    def carries(self, other: torch.device) -> bool:
-        """Whether copies to and from ``other`` run beside the device's work."""
+    def is_async(self, other: torch.device) -> bool:
+        """Return whether copies to and from ``other`` run beside the device's work."""
         return self._module is not None and other.type == "cpu"
 
     def upload(self, tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
-        """Begin to copy contiguous tensors to the device; the result waits for them, on the device alone."""
-        if not tensors or not self.carries(tensors[0].device):
+        """Start to copy contiguous tensors to the device.
+
+        Returns:
+            A function that returns the copies; the device waits for them, the host does not.
+        """
+        if not tensors or not self.is_async(tensors[0].device):
             return lambda: [tensor.to(self._device) for tensor in tensors]
         module, stream = self._module, self._up
         assert module is not None
         assert stream is not None
         pinned = [pin(tensor) for tensor in tensors]
         with module.stream(stream):
-            there = [tensor.to(self._device, non_blocking=True) for tensor in pinned]
-            done = stream.record_event()
+            copies = [tensor.to(self._device, non_blocking=True) for tensor in pinned]
+            copied = stream.record_event()
 
-        def arrive() -> list[Tensor]:
-            here = module.current_stream()
-            here.wait_event(done)
-            for tensor in there:
-                tensor.record_stream(here)
-            return there
+        def wait() -> list[Tensor]:
+            current = module.current_stream()
+            current.wait_event(copied)
+            for tensor in copies:
+                tensor.record_stream(current)
+            return copies
 
-        return arrive
+        return wait
 
     def download(self, tensors: Sequence[Tensor], to: torch.device) -> Callable[[], list[Tensor]]:
-        """Begin to copy tensors of the device to another; the result waits until they are there."""
-        if not self.carries(to):
+        """Start to copy tensors of the device to another one.
+
+        Returns:
+            A function that waits for the copies and returns them.
+        """
+        if not self.is_async(to):
             return lambda: [tensor.to(to) for tensor in tensors]
         module, stream = self._module, self._down
         assert module is not None
         assert stream is not None
         stream.wait_stream(module.current_stream())
         with module.stream(stream):
-            here = [pinned_like(tensor).copy_(tensor, non_blocking=True) for tensor in tensors]
+            copies = [pinned_like(tensor).copy_(tensor, non_blocking=True) for tensor in tensors]
             for tensor in tensors:
                 tensor.record_stream(stream)
-            done = stream.record_event()
+            copied = stream.record_event()
 
-        def arrive() -> list[Tensor]:
-            done.synchronize()
-            return here
+        def wait() -> list[Tensor]:
+            copied.synchronize()
+            return copies
 
-        return arrive
+        return wait
 
 
 def pin(tensor: Tensor) -> Tensor:
-    """Return a copy in memory that the device can read by itself."""
+    """Return a copy in pinned memory, which the device reads by itself."""
     return tensor.pin_memory()
 
 
 def pinned_like(tensor: Tensor) -> Tensor:
-    """Return memory that the device can write by itself."""
+    """Return an empty tensor in pinned memory, which the device writes by itself."""
     return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
 
 
-def _streams_of(device: torch.device) -> Any:
+def _stream_module(device: torch.device) -> Any:
     """Return torch's module for a device with streams, None for others."""
     module = backend(device.type)
     return module if device.type in ("cuda", "xpu") and hasattr(module, "Stream") else None

@@ -1,4 +1,4 @@
-"""Results of windows and how they become frames."""
+"""Cross-fade of overlapping windows: a weighted sum of their frames."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Share:
-    """What one window has to say about one output frame."""
+class WeightedFrame:
+    """One window's weighted contribution to one output frame."""
 
     index: int
     """Number of the output frame."""
     weight: float
-    """How much it counts; the weights of all shares of a frame sum to 1."""
+    """Weight of the window; the weights of all windows of a frame sum to 1."""
     frame: Tensor
-    """(3, sH, sW) float32, not weighted."""
+    """(3, sH, sW) float32, not yet multiplied by the weight."""
 
 
-def blend(shares: Sequence[Share]) -> Tensor:
-    """Return the frame, (3, sH, sW) float32, that all its shares make together.
+def blend(parts: Sequence[WeightedFrame]) -> Tensor:
+    """Return the weighted sum of all contributions to one output frame, (3, sH, sW) float32.
 
     Args:
-        shares: Every share of one output frame, in the order of their windows. One alone is returned as it is.
+        parts: Every contribution to the frame, in the order of the windows. A single one is returned as it is.
     """
-    first, *others = shares
+    first, *others = parts
     if not others:
         return first.frame
     with torch.no_grad():
         frame = first.weight * first.frame
-        for share in others:
-            frame += share.weight * share.frame
+        for part in others:
+            frame += part.weight * part.frame
     return frame

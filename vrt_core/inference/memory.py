@@ -1,21 +1,18 @@
-"""How much memory a network needs, and how much there is."""
+"""Memory planner: estimates the peak memory of network passes from their sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..hardware.devices import backend
+from ..models.cards import ModelCard
 from ..network import VRTConfig
 from ..network.ops.chunking import budget_bytes
+from ..options import RestoreOptions
 
-_ACCELERATOR_SHARE, _CPU_SHARE = 0.8, 0.5
-"""Parts of the free memory to plan with: an accelerator is ours, a computer is not."""
-_UNKNOWN_FREE_BYTES = 4 << 30
 _MARGIN, _LEAST_BYTES = 1.05, 16 << 20
 _KEPT_BY_MALLOC = 1.4
 """On a CPU, what a process holds over its tensors: freed pieces that nothing else fits, 1.1 to 1.7 where measured."""
@@ -111,40 +108,37 @@ def estimate_flow_memory(config: VRTConfig, height: int, width: int) -> int:
     return int(_MARGIN * 2 * 4 * (widest + 64) * (height + 31) * (width + 31)) + _LEAST_BYTES
 
 
-def usable_bytes(device: torch.device) -> int:
-    """Return the memory that a network pass on this device may plan with."""
-    if device.type == "cpu":
-        return int(_CPU_SHARE * _free_ram_bytes())
-    module = backend(device.type)
-    if device.type == "mps":
-        free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    elif module is not None and hasattr(module, "mem_get_info"):
-        free = module.mem_get_info(device)[0]
-        free += module.memory_reserved(device) - module.memory_allocated(device)  # kept by torch, free to us
-    else:
-        free = _UNKNOWN_FREE_BYTES
-    return int(_ACCELERATOR_SHARE * free)
+def estimate_models_memory(
+    cards: Sequence[ModelCard],
+    options: RestoreOptions,
+    clip_shape: tuple[int, int, int],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> int:
+    """Estimate the peak memory of models that run one after another, before they are on the device.
 
+    Args:
+        cards: Cards of the models, in the order in which they run.
+        options: Windows and tiles; with automatic tiles, whole frames are counted.
+        clip_shape: (T, H, W) of the clip.
+        dtype: Precision of the networks.
+        device: Device that they will run on.
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that a device, or the computer, is out of memory."""
-    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
-        return True
-    words = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in words or "can't allocate memory" in words)
-
-
-def _free_ram_bytes() -> int:
-    """Return the memory that this process could still get: of the machine, or of the container it lives in."""
-    try:
-        facts = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        free = int(facts["MemAvailable"].split()[0]) << 10
-    except (OSError, KeyError, ValueError):
-        return _UNKNOWN_FREE_BYTES
-    try:
-        group = Path("/sys/fs/cgroup")
-        most, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
-        kept = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        return min(free, most - used + int(kept["inactive_file"]))  # files in memory make room when asked
-    except (OSError, KeyError, ValueError):  # no such file, or "max"
-        return free
+    Returns:
+        Bytes, weights not counted.
+    """
+    peak = 0
+    num_frames, height, width = clip_shape
+    for card in cards:
+        config = VRTConfig.from_mapping(card.config)
+        window = 4 if card.task == "interpolate" else min(options.window_frames or card.window_frames, num_frames)
+        sides = options.tile_px if isinstance(options.tile_px, tuple) else (options.tile_px, options.tile_px)
+        tile_height, tile_width = (
+            min(size, side) if isinstance(side, int) and side > 0 else size
+            for size, side in zip((height, width), sides, strict=True)
+        )
+        peak = max(peak, estimate_memory(config, window, tile_height, tile_width, dtype, device=device))
+        if card.task != "interpolate":
+            peak = max(peak, estimate_flow_memory(config, height, width))
+        height, width = card.scale * height, card.scale * width
+    return peak

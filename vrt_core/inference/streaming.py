@@ -1,22 +1,36 @@
-"""The frames of a stream as they arrive: checked, counted, and marked where a scene begins."""
+"""Streams: input frames with scene marks, and the loop that restores them as they arrive."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from dataclasses import replace
+from itertools import count, islice
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ..analysis.scenes import CutDetector
 from ..errors import InputError
+from .blending import WeightedFrame, blend
+from .cache import Cache
+from .progress import RunContext
+from .runner import ModelRunner
 from .validation import check_frame
 
-Marked = tuple[Tensor, bool]
-"""A frame, (C, H, W), and whether a new scene begins with it."""
+
+class SceneFrame(NamedTuple):
+    """A frame of a stream."""
+
+    frame: Tensor
+    """(C, H, W) float32."""
+    starts_scene: bool
+    """Whether it is the first frame of a scene."""
 
 
-class Arrivals(Iterator[Marked]):
-    """Marked frames, float32, each in memory of its own: the source may use its buffers again."""
+class InputFrames(Iterator[SceneFrame]):
+    """Validated frames of a stream, float32, copied: the source may reuse its buffers."""
 
     def __init__(
         self,
@@ -27,14 +41,14 @@ class Arrivals(Iterator[Marked]):
         num_frames: int | None,
         cuts: tuple[int, ...] | None,
     ) -> None:
-        """Take the first frame.
+        """Read the first frame.
 
         Args:
             frames: (C, H, W) each.
-            name: Of the model, for errors.
-            channels: The most that the model takes.
-            num_frames: How many frames there should be, None if it is not known; no more than these are handed on.
-            cuts: First frames of scenes; None to look for them.
+            name: Name of the model, for errors.
+            channels: Maximum number of channels that the model takes.
+            num_frames: Expected number of frames, None if it is not known; no more than these are read.
+            cuts: First frames of scenes; None to detect them.
         """
         self._source = iter(frames)
         self._frames = islice(self._source, num_frames)
@@ -48,7 +62,7 @@ class Arrivals(Iterator[Marked]):
         self._first: Tensor | None = check_frame(first, 0, name, channels)
         self.shape, self._device = self._first.shape, self._first.device
 
-    def __next__(self) -> Marked:
+    def __next__(self) -> SceneFrame:
         """Return the next frame."""
         if self._first is not None:
             frame, self._first = self._first, None
@@ -56,12 +70,12 @@ class Arrivals(Iterator[Marked]):
             frame = check_frame(
                 next(self._frames), self._count, self._name, self._channels, shape=self.shape, device=self._device
             )
-        begins = self._detect(frame) if self._detect else self._count in self._cuts
+        starts_scene = self._detect(frame) if self._detect else self._count in self._cuts
         self._count += 1
-        return frame, begins
+        return SceneFrame(frame, starts_scene)
 
     def check_count(self) -> None:
-        """Raise InputError if the source had fewer frames than it should, or has more; for the end of the stream."""
+        """Raise InputError if the source had fewer or more frames than expected; call it at the end of the stream."""
         if self._expected is not None and self._count < self._expected:
             raise InputError(
                 f"num_frames ({self._expected}) is more than the {self._count} frames that came; all were restored"
@@ -70,3 +84,56 @@ class Arrivals(Iterator[Marked]):
             raise InputError(
                 f"num_frames ({self._expected}) is less than the frames that came; the others were not restored"
             )
+
+
+def stream_frames(
+    runner: ModelRunner,
+    source: Iterator[SceneFrame],
+    context: RunContext,
+    *,
+    num_frames: int | None,
+    num_held_frames: int,
+) -> Iterator[SceneFrame]:
+    """Restore the frames of a stream; each is returned as soon as no later window can change it.
+
+    Holds about two windows of frames. The first frame of each scene in the output is marked, too.
+
+    Args:
+        runner: Runs the network.
+        source: Validated frames of one size.
+        context: Noise level, counter, cancellation; the stream has a cache of its own.
+        num_frames: Length of the stream, if the counter is to follow cuts as they are detected; else None.
+        num_held_frames: Equal frames at the end of every scene; see ``InterpolationPlan``.
+    """
+    frames: dict[int, Tensor] = {}  # frames that the next windows may read
+    cuts: list[int] = []  # cuts that matter to these windows
+    pending: defaultdict[int, list[WeightedFrame]] = defaultdict(list)
+    num_read = num_output = 0
+    for k in count():
+        plan = runner.make_plan(num_read, cuts, num_held_frames)
+        while not plan.is_final(k) and (item := next(source, None)) is not None:
+            frames[num_read], starts_scene = item
+            cuts += [num_read] if starts_scene else []
+            num_read += 1
+            plan = runner.make_plan(num_read, cuts, num_held_frames)
+        if k >= len(plan):
+            return
+        window = plan[k]
+        clip = torch.stack([frames[n] for n in range(window.start, window.stop)])  # (T, C, H, W)
+        height, width = clip.shape[-2:]
+        if context.cache is None:
+            context = replace(context, cache=Cache(runner.stream_cache_bytes(height, width)))
+        if num_frames is not None:
+            num_passes = runner.make_plan(num_frames, cuts, num_held_frames).num_passes(k)
+            context.counter.remaining = num_passes * runner.num_tiles(height, width)
+        for part in runner.run_window(window, clip, context):
+            pending[part.index].append(part)
+        del clip
+        while num_output < plan.num_frames_out and plan.windows_for_frame(num_output).stop <= k + 1:
+            n, offset = divmod(num_output, runner.frame_factor)
+            yield SceneFrame(blend(pending.pop(num_output)), offset == 0 and n in cuts)
+            num_output += 1
+        first = plan.first_frame_needed(k + 1)
+        for n in [n for n in frames if n < first]:
+            del frames[n]
+        cuts = [c for c in cuts if c >= min(first, num_output // runner.frame_factor)]

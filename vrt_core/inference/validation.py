@@ -1,30 +1,29 @@
-"""What comes in at the doors: frames, noise levels, cuts; refused with a reason, or made ready for the network."""
+"""Validation of frames, noise levels and cuts, and the noise level as a fourth channel."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from numbers import Real
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..options import MAX_SIGMA_255
-
-Cuts = Literal["auto", "off"] | Iterable[int]
-"""Where scenes begin: found in the frames, nowhere, or at these frames."""
-
-Sigma = float | Literal["auto"]
-"""Standard deviation of the noise, 0 to 50 in 8-bit units; "auto" estimates it from the frames."""
+from ..options import MAX_SIGMA_255, Cuts, Sigma
+from .window_plan import clean_cuts
 
 
-def check_count(name: str, value: object, least: int, unit: str = "") -> int:
-    """Return ``value`` if it is a whole number of at least ``least``; else raise InputError."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name} ({value!r}) must be a whole number of at least {least}{unit and ' ' + unit}")
-    return value
+def resolve_cuts(cuts: Cuts) -> tuple[int, ...] | None:
+    """Return the cuts that an option names, sorted; None if they are to be detected.
+
+    Raises:
+        InputError: If it names none.
+    """
+    if not isinstance(cuts, str):
+        return clean_cuts(cuts)
+    if cuts not in ("auto", "off"):
+        raise InputError(f"cuts ({cuts!r}) must be auto, off, or the first frames of scenes")
+    return None if cuts == "auto" else ()
 
 
 def check_frame(
@@ -36,18 +35,18 @@ def check_frame(
     shape: torch.Size | None = None,
     device: torch.device | None = None,
 ) -> Tensor:
-    """Return frame n as contiguous float32 in memory of its own, free of gradients.
+    """Return frame n as a contiguous float32 copy without gradient.
 
     Args:
         frame: (C, H, W), RGB nominally in [0, 1] and, for models that take it, the noise level (sigma / 255) last.
-        n: Its number.
-        name: Of the model.
+        n: Number of the frame.
+        name: Name of the model.
         channels: Channels that the model takes: 3, or 4 with the noise level, which may be left out.
-        shape: What the frames before it had, if there were any.
-        device: Where to put it.
+        shape: Shape of the frames before it, if there are any.
+        device: Device of the copy.
 
     Raises:
-        InputError: If anything is wrong with it.
+        InputError: If rank, channels, size, dtype or values do not fit.
     """
     if not isinstance(frame, Tensor):
         raise InputError(
@@ -65,7 +64,7 @@ def check_frame(
 
 
 def check_clip(frames: Tensor, name: str, channels: int, *, first: int = 0) -> Tensor:
-    """Return a clip (T, C, H, W) as contiguous float32, free of gradients; the rest as in ``check_frame``."""
+    """Return a clip (T, C, H, W) as contiguous float32 without gradient; see ``check_frame``."""
     if not isinstance(frames, Tensor):
         raise InputError(
             f"frames is a {type(frames).__name__}, expected a torch tensor (T, C, H, W); see torch.from_numpy"
@@ -88,9 +87,9 @@ def check_shape(frames: Tensor, what: str, axes: str, name: str, channels: int) 
         advice = "; move the channels to the front with movedim(-1, -3)" if shape[-1] in {3, channels} else ""
         if shape[-3] == 4 and not advice:
             advice = "; leave out the fourth, it is not a noise level here"
-        taken = "3 (RGB)" if channels == 3 else "3 (RGB) or 4 (RGB and noise level)"
+        accepted = "3 (RGB)" if channels == 3 else "3 (RGB) or 4 (RGB and noise level)"
         raise InputError(
-            f"{what} has {shape[-3]} channels in shape {shape}; model {name} takes {taken} in {axes}{advice}"
+            f"{what} has {shape[-3]} channels in shape {shape}; model {name} takes {accepted} in {axes}{advice}"
         )
     if not frames.is_floating_point():
         advice = (
@@ -116,15 +115,15 @@ def check_values(frames: Tensor, first: int) -> None:
 
 
 def _are_levels(level: Tensor) -> bool:
-    return bool((level >= 0).all() and (level <= (MAX_SIGMA_255 + 0.01) / 255).all())  # some room for rounding
+    return bool((level >= 0).all() and (level <= (MAX_SIGMA_255 + 0.01) / 255).all())  # tolerance for rounding
 
 
 def check_sigma(name: str, needs_sigma: bool, sigma_255: Sigma | None, *, has_map: bool) -> None:
-    """Raise InputError unless the model is told the noise exactly once, or not at all if it does not ask.
+    """Raise InputError unless the noise level is given exactly once to a model that needs it, and to no other.
 
     Args:
-        name: Of the model.
-        needs_sigma: Whether it asks for the noise level.
+        name: Name of the model.
+        needs_sigma: Whether the model needs the noise level.
         sigma_255: Standard deviation of the noise, 0 to 50 in 8-bit units, or "auto".
         has_map: Whether frames carry the level as a fourth channel.
     """
@@ -152,20 +151,9 @@ def check_sigma(name: str, needs_sigma: bool, sigma_255: Sigma | None, *, has_ma
         raise InputError(f"sigma_255 ({sigma_255!r}) must be a number between 0 and {MAX_SIGMA_255}, or 'auto'{hint}")
 
 
-def with_noise_level(frames: Tensor, sigma_255: float | None) -> Tensor:
-    """Return frames (T, 3, H, W) with a fourth channel sigma / 255, if a sigma is given."""
+def append_noise_level(frames: Tensor, sigma_255: float | None) -> Tensor:
+    """Return frames (T, 3, H, W) with a fourth channel sigma / 255, if a noise level is given."""
     if sigma_255 is None:
         return frames
     level = frames.new_full((1,), sigma_255 / 255).expand(frames.shape[0], 1, *frames.shape[2:])
     return torch.cat((frames, level), dim=1)
-
-
-def mirror(frames: Tensor, multiple_px: int, least_px: int) -> Tensor:
-    """Extend frames (..., H, W) at the bottom and right by reflection, the edge repeated, as often as it takes."""
-    for dim in (-2, -1):
-        n = frames.shape[dim]
-        size = max(-(-n // multiple_px) * multiple_px, least_px)
-        if size > n:
-            at = torch.arange(size, device=frames.device) % (2 * n)
-            frames = frames.index_select(dim, torch.minimum(at, 2 * n - 1 - at))
-    return frames

@@ -1,4 +1,4 @@
-"""Which frames are seen together, and how much each result counts: integers and weights only, no tensors.
+"""Window plan: which frames the network sees together, and the weight of each result. No tensors.
 
 A clip is covered by windows on a fixed grid, ``stride = window - overlap`` frames apart. Where two windows overlap,
 their results are cross-faded. Ten frames, window 6, overlap 2::
@@ -7,11 +7,11 @@ their results are cross-faded. Ten frames, window 6, overlap 2::
     window 0    1 1 1 1 w w              w = 2/3, 1/3 (and 1/3, 2/3 in window 1)
     window 1            w w 1 1 1 1
 
-The last window reads further back instead of ending early, to as many frames as the others have or to ``least``; what
-it decides stays the same. A scene cut (the first frame of a scene) splits a window, and each piece runs alone. A cut in
-a cross-fade replaces it: frames before the last such cut belong to the earlier window, the others to the later one.
+The last window starts earlier so that it has at least ``min_frames`` frames; the frames that it outputs do not change.
+A scene cut (the first frame of a scene) splits a window into segments, which run alone. A cut inside a cross-fade
+replaces it: frames before the last such cut are taken from the earlier window, the others from the later one.
 
-Everything is arithmetic on the frame number: a plan of a hundred million frames costs as much as one of ten.
+All of it is arithmetic on frame numbers: a plan of a hundred million frames costs as much as one of ten.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class Window:
-    """Frames that are read together, and what becomes of them. All frame numbers count from the start of the clip."""
+    """Frames that are read together, and their output. Frame numbers count from the start of the clip."""
 
     index: int
-    """Its place in the plan."""
+    """Position in the plan."""
     start: int
-    """First source frame that it reads."""
+    """First source frame that the window reads."""
     stop: int
-    """End of the source frames that it reads."""
+    """End of the source frames that the window reads, exclusive."""
     cuts: tuple[int, ...]
     """Cuts c with start < c < stop."""
-    shares: tuple[tuple[int, float], ...]
-    """(output frame, weight) of each frame that it decides, alone (weight 1) or with a neighbouring window."""
-    pieces: tuple[range, ...]
-    """Source frames of each run of the network: the scenes within the window that have a share."""
+    output_weights: tuple[tuple[int, float], ...]
+    """(output frame, weight) of each frame that the window contributes to; weight 1 where no other window does."""
+    segments: tuple[range, ...]
+    """Source frames of each run of the network: the scenes within the window that contribute to the output."""
 
 
 class Plan(Sequence[Window], ABC):
-    """The windows of a clip, in order, made when they are asked for."""
+    """The windows of a clip, in order, computed on access."""
 
     num_frames: int
-    """Frames that go in."""
+    """Input frames."""
     num_frames_out: int
-    """Frames that come out."""
+    """Output frames."""
 
     @overload
     def __getitem__(self, index: int) -> Window: ...
@@ -70,8 +70,8 @@ class Plan(Sequence[Window], ABC):
         """Return the number of windows."""
 
     @abstractmethod
-    def windows_of(self, n_out: int) -> range:
-        """Return the windows that have a share in output frame ``n_out``."""
+    def windows_for_frame(self, n_out: int) -> range:
+        """Return the windows that contribute to output frame ``n_out``."""
 
     @abstractmethod
     def _window(self, k: int) -> Window: ...
@@ -81,42 +81,42 @@ class Plan(Sequence[Window], ABC):
             raise IndexError(f"frame {n_out} of a result of {self.num_frames_out} frames")
 
 
-class LinkPlan(Plan):
-    """A plan for one network, which can grow while frames still come in."""
+class StreamablePlan(Plan):
+    """A plan for one network, which can be extended while frames still arrive."""
 
     @abstractmethod
-    def num_pieces(self, first: int = 0) -> int:
-        """Return how often the network runs for the windows from ``first`` on, tiles not counted."""
+    def num_passes(self, first: int = 0) -> int:
+        """Return the number of network passes for the windows from ``first`` on, for whole frames."""
 
     @abstractmethod
-    def is_settled(self, k: int) -> bool:
-        """Return whether window k stays as it is, however many frames follow the ``num_frames`` known so far."""
+    def is_final(self, k: int) -> bool:
+        """Return whether window k cannot change, however many frames follow the ``num_frames`` known so far."""
 
     @abstractmethod
-    def needed_from(self, k: int) -> int:
+    def first_frame_needed(self, k: int) -> int:
         """Return the first source frame that windows from k on may read, however many frames follow."""
 
 
-class FadedPlan(LinkPlan):
-    """Overlapping windows, cross-faded: for networks that restore every frame that they see."""
+class CrossfadePlan(StreamablePlan):
+    """Overlapping windows with cross-fades, for networks that restore every frame of their input."""
 
     def __init__(
-        self, num_frames: int, window: int, overlap: int, cuts: Sequence[int] = (), *, least: int | None = None
+        self, num_frames: int, window: int, overlap: int, cuts: Sequence[int] = (), *, min_frames: int | None = None
     ) -> None:
-        """Lay windows over a clip.
+        """Cover a clip with windows.
 
         Args:
             num_frames: Length of the clip, at least 1.
             window: Frames in a window, at least 1.
             overlap: Frames that two windows share, at most half of ``window``.
             cuts: First frames of scenes, rising; those outside the clip change nothing.
-            least: Frames that the last window reads at least, if there are as many; None for ``window``, so that all
-                windows have one length.
+            min_frames: Minimum length of the last window, if the clip has as many frames; None for ``window``, so
+                that all windows have one length.
         """
         check_window(window, overlap)
         self.num_frames = self.num_frames_out = num_frames
         self.window, self.overlap, self.stride = window, overlap, window - overlap
-        self.least = window if least is None else min(least, window)
+        self.min_frames = window if min_frames is None else min(min_frames, window)
         self.cuts = cuts
         self._count = max(-(-(num_frames - overlap) // self.stride), 1)
 
@@ -124,47 +124,47 @@ class FadedPlan(LinkPlan):
         """Return the number of windows."""
         return self._count
 
-    def windows_of(self, n_out: int) -> range:
-        """Return the one or two windows that have a share in frame ``n_out``."""
+    def windows_for_frame(self, n_out: int) -> range:
+        """Return the one or two windows that contribute to frame ``n_out``."""
         self._check_output(n_out)
         k = min(n_out // self.stride, len(self) - 1)
-        rising = self._rising(k, n_out)
-        return range(k - (rising < 1), k + (rising > 0))
+        weight = self._fade_in_weight(k, n_out)
+        return range(k - (weight < 1), k + (weight > 0))
 
-    def num_pieces(self, first: int = 0) -> int:
-        """Return the runs of the windows from ``first`` on: one each, but for those near a cut."""
+    def num_passes(self, first: int = 0) -> int:
+        """Return the passes of the windows from ``first`` on: one each, except for windows near a cut."""
         last = len(self) - 1
-        touched = {last}
+        near_cuts = {last}
         for c in self.cuts[bisect_left(self.cuts, first * self.stride) :]:
             k = min(c // self.stride, last)
-            touched.update(range(max(k - 2, 0), min(k + 1, last) + 1))
-        changed = [len(self._window(k).pieces) - 1 for k in touched if k >= first]
-        return max(len(self) - first, 0) + sum(changed)
+            near_cuts.update(range(max(k - 2, 0), min(k + 1, last) + 1))
+        extra = [len(self._window(k).segments) - 1 for k in near_cuts if k >= first]
+        return max(len(self) - first, 0) + sum(extra)
 
-    def is_settled(self, k: int) -> bool:
-        """Return whether a frame behind window k is known: it may be a cut, and it tells that k is not the last."""
+    def is_final(self, k: int) -> bool:
+        """Return whether a frame after window k is known: it may be a cut, and k is then not the last window."""
         return self.num_frames > k * self.stride + self.window
 
-    def needed_from(self, k: int) -> int:
-        """Return where window k starts; the last window may reach back to ``least`` frames before the end."""
-        return max(min(k * self.stride, self.num_frames - self.least), 0)
+    def first_frame_needed(self, k: int) -> int:
+        """Return the start of window k; the last window may start ``min_frames`` frames before the end."""
+        return max(min(k * self.stride, self.num_frames - self.min_frames), 0)
 
     def _window(self, k: int) -> Window:
-        start = self.needed_from(k)
+        start = self.first_frame_needed(k)
         stop = min(k * self.stride + self.window, self.num_frames)
         weights = ((n, self._weight(k, n)) for n in range(k * self.stride, min(k * self.stride + self.window, stop)))
-        shares = tuple((n, weight) for n, weight in weights if weight > 0)
+        output_weights = tuple((n, weight) for n, weight in weights if weight > 0)
         cuts = tuple(self.cuts[bisect_right(self.cuts, start) : bisect_left(self.cuts, stop)])
         scenes = (range(a, b) for a, b in pairwise((start, *cuts, stop)))
-        pieces = tuple(scene for scene in scenes if any(n in scene for n, _ in shares))
-        return Window(k, start, stop, cuts, shares, pieces)
+        segments = tuple(scene for scene in scenes if any(n in scene for n, _ in output_weights))
+        return Window(k, start, stop, cuts, output_weights, segments)
 
     def _weight(self, k: int, n: int) -> float:
-        """Weight of window k at frame n of its place on the grid."""
-        return min(self._rising(k, n), 1 - self._rising(k + 1, n))
+        """Return the weight of window k at frame n."""
+        return min(self._fade_in_weight(k, n), 1 - self._fade_in_weight(k + 1, n))
 
-    def _rising(self, k: int, n: int) -> float:
-        """Weight of windows from k on at frame n, against those before."""
+    def _fade_in_weight(self, k: int, n: int) -> float:
+        """Return the total weight of windows k, k + 1, ... at frame n; the others share the rest."""
         if k == 0:
             return 1.0
         begin = k * self.stride
@@ -179,56 +179,56 @@ class FadedPlan(LinkPlan):
         return (n - begin + 1) / (self.overlap + 1)
 
 
-class MidpointPlan(LinkPlan):
-    """Twice the frames: for networks that make the frame between two from four neighbours.
+class InterpolationPlan(StreamablePlan):
+    """Twice the frames, for networks that interpolate the frame between two from four neighbours.
 
-    Window k gives output 2k, the source frame k itself, and output 2k+1, the frame between k and k+1. It reads
-    [k-1, k+3), as far as the scene goes. Behind the last frame of a scene there is nothing to meet: it is held, so
-    that durations stay (and a scene of T frames becomes one of 2T).
+    Window k outputs frame 2k, the source frame k itself, and frame 2k+1, between k and k+1. It reads [k-1, k+3) within
+    the scene. The last frame of a scene has no successor, so it is repeated to keep the duration: a scene of T frames
+    becomes one of 2T frames.
     """
 
-    def __init__(self, num_frames: int, cuts: Sequence[int] = (), hold: int = 1) -> None:
-        """Lay windows over a clip.
+    def __init__(self, num_frames: int, cuts: Sequence[int] = (), num_held_frames: int = 1) -> None:
+        """Cover a clip with windows.
 
         Args:
             num_frames: Length of the clip, at least 1.
             cuts: First frames of scenes, rising; those outside the clip change nothing.
-            hold: Equal frames at the end of every scene: 2 if the clip is itself a result of doubling, and so on.
+            num_held_frames: Equal frames at the end of every scene: 2 if the clip is itself interpolated, and so on.
         """
         self.num_frames, self.num_frames_out = num_frames, 2 * num_frames
-        self.cuts, self.hold = cuts, hold
+        self.cuts, self.num_held_frames = cuts, num_held_frames
 
     def __len__(self) -> int:
         """Return the number of windows, one for each source frame."""
         return self.num_frames
 
-    def windows_of(self, n_out: int) -> range:
-        """Return the one window that makes frame ``n_out``."""
+    def windows_for_frame(self, n_out: int) -> range:
+        """Return the one window that outputs frame ``n_out``."""
         self._check_output(n_out)
         return range(n_out // 2, n_out // 2 + 1)
 
-    def num_pieces(self, first: int = 0) -> int:
-        """Return the runs of the windows from ``first`` on: one for each frame that is not held."""
+    def num_passes(self, first: int = 0) -> int:
+        """Return the passes of the windows from ``first`` on: one for each frame that is not held."""
         ends = [c for c in self.cuts if first < c < self.num_frames] + [self.num_frames]
-        return sum(max(end - self.hold - start, 0) for start, end in pairwise([first, *ends]))
+        return sum(max(end - self.num_held_frames - start, 0) for start, end in pairwise([first, *ends]))
 
-    def is_settled(self, k: int) -> bool:
-        """Return whether the frames that window k may read or be held for are known."""
-        return self.num_frames > k + max(2, self.hold)
+    def is_final(self, k: int) -> bool:
+        """Return whether the frames are known that window k may read, or that decide whether frame k is held."""
+        return self.num_frames > k + max(2, self.num_held_frames)
 
-    def needed_from(self, k: int) -> int:
+    def first_frame_needed(self, k: int) -> int:
         """Return the frame before k."""
         return max(k - 1, 0)
 
     def _window(self, k: int) -> Window:
         at = bisect_right(self.cuts, k)
-        begins = at > 0 and self.cuts[at - 1] == k
+        starts_scene = at > 0 and self.cuts[at - 1] == k
         end = min(self.cuts[at] if at < len(self.cuts) else self.num_frames, self.num_frames)
-        held = k >= end - self.hold
-        start = k if held or begins else self.needed_from(k)
-        stop = k + 1 if held else min(k + 3, end)
-        pieces = () if held else (range(start, stop),)
-        return Window(k, start, stop, (), ((2 * k, 1.0), (2 * k + 1, 1.0)), pieces)
+        is_held = k >= end - self.num_held_frames
+        start = k if is_held or starts_scene else self.first_frame_needed(k)
+        stop = k + 1 if is_held else min(k + 3, end)
+        segments = () if is_held else (range(start, stop),)
+        return Window(k, start, stop, (), ((2 * k, 1.0), (2 * k + 1, 1.0)), segments)
 
 
 def check_window(window_frames: int, overlap_frames: int) -> None:
@@ -243,7 +243,7 @@ def check_window(window_frames: int, overlap_frames: int) -> None:
 
 
 def clean_cuts(cuts: Iterable[int]) -> tuple[int, ...]:
-    """Return cuts sorted, each once, without frame 0, which begins a scene anyway.
+    """Return cuts sorted and unique, without frame 0, which always begins a scene.
 
     Raises:
         InputError: If one is not a frame number.

@@ -1,38 +1,38 @@
-"""A stand-in for the network: quick, with the same interface, and with results that tell what it has seen."""
+"""Real restorers of a fake network: fast, and with results that depend on every input."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from vrt_core.loading import make_link
+from vrt_core.inference.blending import WeightedFrame, blend
+from vrt_core.inference.runner import ModelRunner
+from vrt_core.loading import make_runner
 from vrt_core.models.cards import ModelCard
 from vrt_core.network import VRT, VRTConfig
+from vrt_core.options import RestoreOptions
 from vrt_core.restorer import Restorer
 
 LIMIT_PX = 10**9
 
 
 class FakeNetwork(nn.Module):
-    """Every frame depends on all frames, on the whole tile, on the flows, and on the noise level seen with it."""
+    """Each output frame depends on all frames, on the whole tile, on the flows, and on the noise level."""
 
     size_multiple_px = 8
 
-    def __init__(self, *, scale: int = 1, sigma: bool = False, interpolates: bool = False, least_px: int = 8) -> None:
+    def __init__(self, *, scale: int = 1, sigma: bool = False, interpolates: bool = False, min_px: int = 8) -> None:
         super().__init__()
         self.config = VRTConfig(
             upscale=scale,
             pa_frames=0 if interpolates else 2,
             nonblind_denoising=sigma,
             img_size=(4, 8, 8),
-            window_size=(2, least_px // 8, least_px // 8),
+            window_size=(2, min_px // 8, min_px // 8),
             depths=(1,) * 8,
             embed_dims=(4,) * 8,
             num_heads=(1,) * 8,
@@ -40,14 +40,14 @@ class FakeNetwork(nn.Module):
             indep_reconsts=(),
         )
         self.uses_flows = not interpolates
-        self.min_size_px = least_px
+        self.min_size_px = min_px
         self.weight = nn.Parameter(torch.ones(()))
         self.pairs = 0
-        """Frame pairs whose flows were asked for."""
-        self.seen: list[tuple[int, ...]] = []
+        """Frame pairs whose flows were computed."""
+        self.inputs: list[tuple[int, ...]] = []
         """Shape of the clip of every pass."""
         self.limit_px = LIMIT_PX
-        """Pixels of a tile that still fit its memory."""
+        """Maximum pixels of a tile; more raise an out-of-memory error."""
         self.before: Callable[[Tensor], object] = lambda clip: None
 
     def to_precision(self, dtype: torch.dtype) -> FakeNetwork:
@@ -73,7 +73,7 @@ class FakeNetwork(nn.Module):
             raise torch.cuda.OutOfMemoryError(f"out of memory at {H}x{W}")
         if check is not None:
             check()
-        self.seen.append(tuple(clip.shape))
+        self.inputs.append(tuple(clip.shape))
         clip = clip.to(self.weight.dtype)
         rgb = clip[:, :, :3]
         if self.config.interpolates:
@@ -97,27 +97,40 @@ class FakeNetwork(nn.Module):
         return out.repeat_interleave(s, dim=-1).repeat_interleave(s, dim=-2).float()
 
 
-def card(network: FakeNetwork, *, window: int = 4, overlap: int = 2, name: str = "fake") -> ModelCard:
+def fake_card(network: FakeNetwork, *, window: int = 4, overlap: int = 2, name: str = "fake") -> ModelCard:
     config = network.config
     task = "interpolate" if config.interpolates else "denoise" if config.nonblind_denoising else "sr"
     window, overlap = (4, 2) if config.interpolates else (window, overlap)
     return ModelCard(name=name, task=task, scale=config.upscale, window_frames=window, overlap_frames=overlap)
 
 
-def fake_link(
+def fake_runner(
     *,
     scale: int = 1,
     sigma: bool = False,
     interpolates: bool = False,
-    least_px: int = 8,
+    min_px: int = 8,
     window: int = 4,
     overlap: int = 2,
     name: str = "fake",
-    **options: object,
-) -> Any:
-    """A restorer with a stand-in as its ``network``; a Link, but for the type checker."""
-    network = FakeNetwork(scale=scale, sigma=sigma, interpolates=interpolates, least_px=least_px)
-    return make_link(cast(VRT, network), card(network, window=window, overlap=overlap, name=name), **options)  # type: ignore[arg-type]
+    **options: Any,
+) -> ModelRunner:
+    """A real runner of a fake network; options are fields of ``RestoreOptions``, ``dtype`` and ``is_oom``."""
+    network = FakeNetwork(scale=scale, sigma=sigma, interpolates=interpolates, min_px=min_px)
+    card = fake_card(network, window=window, overlap=overlap, name=name)
+    extras = {key: options.pop(key) for key in ("dtype", "is_oom", "device") if key in options}
+    return make_runner(cast(VRT, network), card, RestoreOptions(**options), **extras)
+
+
+def fake_restorer(**facts: Any) -> Restorer:
+    """A real restorer of one fake network; arguments as in ``fake_runner``."""
+    return Restorer([fake_runner(**facts)])
+
+
+def network_of(restorer: Restorer) -> FakeNetwork:
+    """The fake network of a restorer of one network."""
+    (runner,) = restorer.runners
+    return cast(FakeNetwork, runner.network)
 
 
 def random_clip(frames: int, height: int, width: int, *, channels: int = 3, seed: int = 0) -> Tensor:
@@ -125,45 +138,19 @@ def random_clip(frames: int, height: int, width: int, *, channels: int = 3, seed
 
 
 def by_windows(
-    restorer: Restorer, clip: Tensor, *, cuts: tuple[int, ...] = (), order: list[int] | None = None, **options: object
+    restorer: Restorer, clip: Tensor, *, cuts: tuple[int, ...] = (), order: list[int] | None = None, **options: Any
 ) -> Tensor:
-    """Restore through the window door, in this order, and blend."""
-    from vrt_core.inference.blending import blend
-
+    """Restore window by window, in this order, and blend."""
     plan = restorer.plan(*clip.shape[:1], *clip.shape[2:], cuts=cuts)
-    found: dict[int, dict[int, object]] = {}
+    frames: dict[int, dict[int, WeightedFrame]] = {}  # by output frame, then by window
     for k in range(len(plan)) if order is None else order:
         window = plan[k]
-        for share in restorer.restore_window(window, clip[window.start : window.stop], **options):  # type: ignore[arg-type]
-            found.setdefault(share.index, {})[k] = share
-    assert sorted(found) == list(range(plan.num_frames_out))
-    for n, shares in found.items():
-        assert sorted(shares) == list(plan.windows_of(n))
-    return torch.stack([blend([shares[k] for k in sorted(shares)]) for _, shares in sorted(found.items())])  # type: ignore[misc]
-
-
-class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all tensors that come into being under it and are still alive."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
-        self._sizes: dict[int, int] = {}
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, Tensor):
-                storage = tensor.untyped_storage()
-                if storage._cdata not in self._sizes:
-                    self._sizes[storage._cdata] = storage.nbytes()
-                    self.now += storage.nbytes()
-                    self.peak = max(self.peak, self.now)
-                    weakref.finalize(storage, self._forget, storage._cdata)
-        return out
-
-    def _forget(self, key: int) -> None:
-        self.now -= self._sizes.pop(key)
+        for part in restorer.restore_window(window, clip[window.start : window.stop], **options):
+            frames.setdefault(part.index, {})[k] = part
+    assert sorted(frames) == list(range(plan.num_frames_out))
+    for n, parts in frames.items():
+        assert sorted(parts) == list(plan.windows_for_frame(n))
+    return torch.stack([blend([parts[k] for k in sorted(parts)]) for _, parts in sorted(frames.items())])
 
 
 def endless(clip: Tensor) -> Iterator[Tensor]:
