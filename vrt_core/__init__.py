@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .export import export_onnx
     from .inference.blending import WeightedFrame, blend
     from .inference.cache import Cache
-    from .inference.memory import estimate_memory
+    from .inference.memory import estimate_memory, estimate_models_memory
     from .inference.window_plan import Plan, Window
     from .loading import load_restorer, make_restorer
     from .models.cards import MODELS, ModelCard, find_model

@@ -1,4 +1,4 @@
-"""Networks in a row: the three doors agree here too, nothing runs twice, and what is held stays held."""
+"""Several networks in a row: the entry points agree, nothing runs twice, and held frames stay held."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.fakes import LiveBytes, by_windows, fake_link, random_clip
+from tests.helpers.fake_restorers import FakeNetwork, by_windows, fake_restorer, fake_runner, network_of, random_clip
+from tests.helpers.live_bytes import LiveBytes
 from vrt_core import InputError
-from vrt_core.inference.chain import Chain, ChainPlan, ChainWindow
-from vrt_core.loading import make_chain
+from vrt_core.inference.chain_plan import ChainPlan, ChainWindow
 from vrt_core.restorer import Restorer
 
 KINDS = {
-    "enlarge, interpolate": lambda: [fake_link(scale=2, tile_px=16), fake_link(interpolates=True)],
-    "interpolate, enlarge": lambda: [fake_link(interpolates=True), fake_link(scale=2, tile_px=16)],
-    "interpolate x4": lambda: [fake_link(interpolates=True)] * 2,
-    "interpolate x8": lambda: [fake_link(interpolates=True)] * 3,
-    "restore twice": lambda: [fake_link(window=5, overlap=1), fake_link(window=4, overlap=2)],
-    "restore twice by one": lambda: [fake_link(window=5, overlap=2)] * 2,
-    "all": lambda: [fake_link(sigma=True), fake_link(scale=2), *[fake_link(interpolates=True)] * 2],
+    "enlarge, interpolate": lambda: [fake_runner(scale=2, tile_px=16), fake_runner(interpolates=True)],
+    "interpolate, enlarge": lambda: [fake_runner(interpolates=True), fake_runner(scale=2, tile_px=16)],
+    "interpolate x4": lambda: [fake_runner(interpolates=True)] * 2,
+    "interpolate x8": lambda: [fake_runner(interpolates=True)] * 3,
+    "restore twice": lambda: [fake_runner(window=5, overlap=1), fake_runner(window=4, overlap=2)],
+    "restore twice by one": lambda: [fake_runner(window=5, overlap=2)] * 2,
+    "all": lambda: [fake_runner(sigma=True), fake_runner(scale=2), *[fake_runner(interpolates=True)] * 2],
 }
 
 
 def chain(kind: str) -> Restorer:
-    return make_chain(KINDS[kind]())
+    return Restorer(KINDS[kind]())
 
 
-def fakes(restorer: Restorer) -> list[Any]:
-    return [link.network for link in restorer.links]
+def networks(restorer: Restorer) -> list[FakeNetwork]:
+    return [network_of(single) for single in restorer.split()]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=8, deadline=None)
 @given(frames=st.integers(1, 17), cuts=st.lists(st.integers(1, 18), max_size=4), seed=st.integers(0, 9))
-def test_three_doors_agree(kind: str, frames: int, cuts: list[int], seed: int) -> None:
+def test_entry_points_agree(kind: str, frames: int, cuts: list[int], seed: int) -> None:
     restorer = chain(kind)
     sigma: Any = {"sigma_255": 20} if restorer.needs_sigma else {}
     clip = random_clip(frames, 9, 17, seed=seed)
@@ -57,35 +57,35 @@ def test_three_doors_agree(kind: str, frames: int, cuts: list[int], seed: int) -
 def test_windows_in_sequence_run_nothing_twice(kind: str) -> None:
     clip = random_clip(15, 16, 16)
     counts = []
-    for door in ("stream", "windows"):
+    for entry_point in ("stream", "windows"):
         restorer = chain(kind)
         sigma: Any = {"sigma_255": 20} if restorer.needs_sigma else {}
-        if door == "stream":
+        if entry_point == "stream":
             list(restorer.stream(clip, cuts=(6,), **sigma))
         else:
             by_windows(restorer, clip, cuts=(6,), cache=restorer.new_cache(), **sigma)
-        counts.append([(len(network.seen), network.pairs) for network in fakes(restorer)])
+        counts.append([(len(network.inputs), network.pairs) for network in networks(restorer)])
     assert counts[0] == counts[1]
 
 
-@pytest.mark.parametrize("links", [2, 3])
-def test_repetition_runs_nothing_between_held_frames(links: int) -> None:
-    link = fake_link(interpolates=True)
+@pytest.mark.parametrize("repeats", [2, 3])
+def test_repetition_runs_nothing_between_held_frames(repeats: int) -> None:
+    restorer = Restorer([fake_runner(interpolates=True)] * repeats)
     clip = random_clip(7, 8, 8)
-    factor = 2**links
-    out = make_chain([link] * links).restore(clip, cuts=(4,))
+    factor = 2**repeats
+    out = restorer.restore(clip, cuts=(4,))
     assert torch.equal(out[::factor], clip)
     for last in (3, 6):
         assert all(torch.equal(out[factor * last + i], clip[last]) for i in range(factor))
     moving = 5  # neighbours within a scene
-    assert len(link.network.seen) == moving * (factor - 1)
+    assert len(networks(restorer)[0].inputs) == moving * (factor - 1)
 
 
-def test_chain_equals_its_links_one_after_another() -> None:
-    head, tail = fake_link(scale=2), fake_link(interpolates=True)
+def test_chain_equals_its_models_one_after_another() -> None:
+    head, tail = fake_restorer(scale=2), fake_restorer(interpolates=True)
     clip = random_clip(9, 10, 12)
     expected = tail.restore(head.restore(clip, cuts=(4,)), cuts=(4,))
-    assert torch.equal(Chain(head, tail).restore(clip, cuts=(4,)), expected)
+    assert torch.equal(Restorer([*head.runners, *tail.runners]).restore(clip, cuts=(4,)), expected)
 
 
 def test_cuts_are_found_in_the_source() -> None:
@@ -109,8 +109,8 @@ def test_windows_read_what_their_head_needs(frames: int, cuts: list[int], kind: 
         assert isinstance(window, ChainWindow)
         assert 0 <= window.start < window.stop <= frames
         assert all(window.start <= head.start and head.stop <= window.stop for head in window.head)
-        given_frames = {n for head in window.head for n, _ in head.shares}
-        assert given_frames >= set(range(window.tail.start, window.tail.stop))
+        available = {n for head in window.head for n, _ in head.output_weights}
+        assert available >= set(range(window.tail.start, window.tail.stop))
         assert all(window.start < c < window.stop for c in window.cuts)
 
 
@@ -131,7 +131,7 @@ def test_progress_adds_up() -> None:
     restorer = chain("enlarge, interpolate")
     steps: list[tuple[int, int | None]] = []
     restorer.restore(random_clip(11, 20, 20), cuts=(4,), on_step=lambda *step: steps.append(step))
-    total = sum(len(network.seen) for network in fakes(restorer))
+    total = sum(len(network.inputs) for network in networks(restorer))
     assert steps == [(n, total) for n in range(1, total + 1)]
 
 
@@ -140,18 +140,18 @@ def test_facts_of_a_chain() -> None:
     assert (restorer.scale, restorer.frame_factor, restorer.needs_sigma) == (2, 2, False)
     assert restorer.card.name == "fake+fake"
     assert restorer.estimate_bytes(9, 64, 64) == max(
-        restorer.links[0].estimate_bytes(9, 64, 64), restorer.links[1].estimate_bytes(9, 128, 128)
+        restorer.runners[0].estimate_bytes(9, 64, 64), restorer.runners[1].estimate_bytes(9, 128, 128)
     )
 
 
 def test_noise_is_told_to_those_that_ask() -> None:
     clip = random_clip(5, 8, 8)
     mapped = torch.cat((clip, torch.full((5, 1, 8, 8), 20 / 255)), dim=1)
-    restorer = make_chain([fake_link(sigma=True), fake_link(interpolates=True)])
+    restorer = Restorer([fake_runner(sigma=True), fake_runner(interpolates=True)])
     assert torch.equal(restorer.restore(clip, sigma_255=20), restorer.restore(mapped))
     with pytest.raises(InputError, match="sigma_255 is missing: model fake"):
         restorer.restore(clip)
-    restorer = make_chain([fake_link(interpolates=True), fake_link(sigma=True)])
+    restorer = Restorer([fake_runner(interpolates=True), fake_runner(sigma=True)])
     with pytest.raises(InputError, match="4 channels"):
         restorer.restore(mapped)
     with pytest.raises(InputError, match="takes no noise level"):
@@ -160,6 +160,6 @@ def test_noise_is_told_to_those_that_ask() -> None:
 
 def test_windows_must_come_from_the_chains_own_plan() -> None:
     restorer = chain("enlarge, interpolate")
-    window = restorer.links[0].plan(9, 8, 8)[0]
+    window = restorer.split()[0].plan(9, 8, 8)[0]
     with pytest.raises(InputError, match="chain; use its own plan"):
         restorer.restore_window(window, random_clip(4, 8, 8))

@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tests.core.test_real_network import CONFIGS
-from vrt_core import InputError, build_network, export_onnx, export_program
+from vrt_core import InputError, build_network, export_onnx
+from vrt_core.export import export_program
 
 
 @pytest.mark.slow

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from tests.core.fakes import FakeNetwork, fake_link, random_clip
 from tests.core.test_real_network import CONFIGS
+from tests.helpers.fake_restorers import FakeNetwork, fake_restorer, random_clip
 from vrt_core import InputError, WeightsError, build_network
 from vrt_core.hardware import devices
 from vrt_core.hardware.devices import pick_device, pick_dtype
 from vrt_core.inference import tile_executor
-from vrt_core.inference.chain import Chain
-from vrt_core.inference.runner import Interpolation, Restoration
-from vrt_core.loading import load_restorer, make_link
+from vrt_core.inference.runner import FrameInterpolator, FrameRestorer
+from vrt_core.loading import load_restorer, make_runner
 from vrt_core.models.cards import ModelCard
 from vrt_core.models.checkpoint import save_weights
+from vrt_core.options import RestoreOptions
 
 
 @pytest.fixture(scope="module")
@@ -37,42 +37,44 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def test_a_file_says_what_it_is(files: dict[str, Path]) -> None:
     restorer = load_restorer(files["denoise"], device="cpu")
-    assert isinstance(restorer, Restoration)
+    (runner,) = restorer.runners
+    assert isinstance(runner, FrameRestorer)
     assert (restorer.card.name, restorer.scale, restorer.frame_factor) == ("denoise", 1, 1)
     assert restorer.needs_sigma
     assert (restorer.device, restorer.dtype) == (torch.device("cpu"), torch.float32)
-    assert (restorer.window_frames, restorer.overlap_frames) == (5, 2)
-    assert isinstance(load_restorer(str(files["interpolate"]), device="cpu"), Interpolation)
+    assert (runner.window_frames, runner.overlap_frames) == (5, 2)
+    assert isinstance(load_restorer(str(files["interpolate"]), device="cpu").runners[0], FrameInterpolator)
 
 
 def test_chains(files: dict[str, Path]) -> None:
     restorer = load_restorer(f"{files['sr']}+{files['interpolate']}", device="cpu", factor=4, window_frames=4)
-    assert isinstance(restorer, Chain)
-    assert (restorer.scale, restorer.frame_factor, len(restorer.links)) == (2, 4, 3)
-    assert restorer.links[1] is restorer.links[2]
+    assert (restorer.scale, restorer.frame_factor, len(restorer.runners)) == (2, 4, 3)
+    assert restorer.runners[1] is restorer.runners[2]
     assert restorer.card.name == "sr+interpolate+interpolate"
     assert restorer.restore(random_clip(2, 8, 8)).shape == (8, 3, 16, 16)
 
 
-@pytest.mark.parametrize(("factor", "links"), [(2, 1), (4, 2), (8, 3)])
-def test_factor_repeats_interpolation(files: dict[str, Path], factor: int, links: int) -> None:
+@pytest.mark.parametrize(("factor", "runners"), [(2, 1), (4, 2), (8, 3)])
+def test_factor_repeats_interpolation(files: dict[str, Path], factor: int, runners: int) -> None:
     restorer = load_restorer(files["interpolate"], device="cpu", factor=factor)
-    assert (restorer.frame_factor, len(restorer.links)) == (factor, links)
+    assert (restorer.frame_factor, len(restorer.runners)) == (factor, runners)
 
 
 def test_options_reach_the_engine(files: dict[str, Path]) -> None:
-    restorer: Any = load_restorer(
+    restorer = load_restorer(
         files["sr"], device="cpu", precision="bf16", window_frames=3, overlap_frames=1, tile_px=64, tile_overlap_px=24
     )
     assert restorer.dtype == torch.bfloat16
     assert restorer.plan(9, 100, 100)[1].start == 2
-    assert restorer.tile_for(100, 100) == (64, 64)
-    assert {p.dtype for name, p in restorer.network.named_parameters() if "spynet" not in name} == {torch.bfloat16}
+    assert restorer.runners[0].tile_size(100, 100) == (64, 64)
+    assert {p.dtype for name, p in restorer.runners[0].network.named_parameters() if "spynet" not in name} == {
+        torch.bfloat16
+    }
 
 
 def test_default_overlap_fits_a_short_window(files: dict[str, Path]) -> None:
-    restorer: Any = load_restorer(files["sr"], device="cpu", window_frames=3)
-    assert restorer.overlap_frames == 1
+    restorer = load_restorer(files["sr"], device="cpu", window_frames=3)
+    assert [window.start for window in restorer.plan(7, 8, 8)] == [0, 2, 4]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_bad_names(name: str, error: type[Exception], tmp_path: Path, monkeypatc
         load_restorer(name, device="cpu")
 
 
-def test_named_chain_asks_for_the_weights_of_its_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_named_chain_asks_for_the_weights_of_its_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VRT_MODELS_DIR", str(tmp_path))
     with pytest.raises(WeightsError, match="vrt download 003_VRT"):
         load_restorer("010", device="cpu")
@@ -126,7 +128,7 @@ def test_card_and_network_must_fit() -> None:
     ]:
         card = ModelCard(name="x", task=task, scale=scale, window_frames=4)
         with pytest.raises(InputError, match=words):
-            make_link(network, card)  # type: ignore[arg-type]
+            make_runner(network, card, RestoreOptions())  # type: ignore[arg-type]
 
 
 def test_devices_and_precisions_by_name() -> None:
@@ -190,8 +192,8 @@ def test_only_whole_windows_run_compiled(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(tile_executor, "compile_parts", compile_parts)
     clip = random_clip(11, 8, 8)
-    link = fake_link(compile=True, least_px=8)
-    assert torch.equal(link.restore(clip, cuts=(9,)), fake_link().restore(clip, cuts=(9,)))
-    pieces = [piece for window in link.plan(11, 8, 8, cuts=(9,)) for piece in window.pieces]
-    assert compiled == [(1, 4, 3, 8, 8)] * sum(len(piece) == 4 for piece in pieces)
-    assert 0 < len(compiled) < len(pieces)
+    restorer = fake_restorer(compile=True, min_px=8)
+    assert torch.equal(restorer.restore(clip, cuts=(9,)), fake_restorer().restore(clip, cuts=(9,)))
+    segments = [segment for window in restorer.plan(11, 8, 8, cuts=(9,)) for segment in window.segments]
+    assert compiled == [(1, 4, 3, 8, 8)] * sum(len(segment) == 4 for segment in segments)
+    assert 0 < len(compiled) < len(segments)

@@ -1,4 +1,4 @@
-"""The engine with the network itself, small and with random weights: what a stand-in cannot show."""
+"""The restorer with small real networks of random weights: what a fake network cannot show."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from tests.core.fakes import LiveBytes, by_windows, random_clip
+from tests.helpers.fake_restorers import by_windows, random_clip
+from tests.helpers.live_bytes import LiveBytes
 from vrt_core import build_network
 from vrt_core.inference.memory import estimate_flow_memory, estimate_memory
-from vrt_core.inference.runner import Link
-from vrt_core.loading import make_chain, make_link
+from vrt_core.inference.runner import ModelRunner
+from vrt_core.loading import make_runner
 from vrt_core.models.cards import ModelCard
+from vrt_core.options import RestoreOptions
+from vrt_core.restorer import Restorer
 
 SMALL: dict[str, Any] = {
     "img_size": [4, 32, 32],
@@ -33,7 +36,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-def small_link(task: str, **options: Any) -> Link:
+def small_runner(task: str, **options: Any) -> ModelRunner:
     torch.manual_seed(1)
     network = build_network(**CONFIGS[task])
     with torch.no_grad():  # flows of a few pixels, and results that differ from the input
@@ -41,78 +44,83 @@ def small_link(task: str, **options: Any) -> Link:
             parameter.add_(torch.randn_like(parameter) * (0.05 if "spynet" in name else 0.02))
     window = 4 if task == "interpolate" else 5
     card = ModelCard(name=task, task=task, scale=CONFIGS[task]["upscale"], window_frames=window, overlap_frames=2)
-    return make_link(network, card, **options)
+    extras = {key: options.pop(key) for key in ("dtype", "device") if key in options}
+    return make_runner(network, card, RestoreOptions(**options), **extras)
+
+
+def small_restorer(task: str, **options: Any) -> Restorer:
+    return Restorer([small_runner(task, **options)])
 
 
 @pytest.mark.parametrize(
     ("task", "size", "tile"),
     [("sr", (40, 35), 0), ("deblur", (50, 40), 32), ("denoise", (9, 50), 32), ("interpolate", (40, 35), 32)],
 )
-def test_three_doors_agree(task: str, size: tuple[int, int], tile: int) -> None:
-    link = small_link(task, tile_px=tile)
+def test_entry_points_agree(task: str, size: tuple[int, int], tile: int) -> None:
+    restorer = small_restorer(task, tile_px=tile)
     clip = random_clip(9, *size)
-    options: Any = {"sigma_255": 20} if link.needs_sigma else {}
+    options: Any = {"sigma_255": 20} if restorer.needs_sigma else {}
     cuts = (6,)
-    whole = link.restore(clip, cuts=cuts, **options)
-    assert whole.shape == (9 * link.frame_factor, 3, size[0] * link.scale, size[1] * link.scale)
-    assert torch.equal(whole, torch.stack(list(link.stream(iter(clip), cuts=cuts, **options))))
-    last_first = list(range(len(link.plan(9, *size, cuts=cuts))))[::-1]
-    cached = by_windows(link, clip, cuts=cuts, order=last_first, cache=link.new_cache(), **options)
+    whole = restorer.restore(clip, cuts=cuts, **options)
+    assert whole.shape == (9 * restorer.frame_factor, 3, size[0] * restorer.scale, size[1] * restorer.scale)
+    assert torch.equal(whole, torch.stack(list(restorer.stream(iter(clip), cuts=cuts, **options))))
+    last_first = list(range(len(restorer.plan(9, *size, cuts=cuts))))[::-1]
+    cached = by_windows(restorer, clip, cuts=cuts, order=last_first, cache=restorer.new_cache(), **options)
     assert torch.equal(whole, cached)
 
 
 @pytest.mark.parametrize("task", ["sr", "denoise"])
 def test_flows_handed_in_are_those_the_network_finds(task: str) -> None:
-    link = small_link(task, tile_px=0)
+    restorer = small_restorer(task, tile_px=0)
     clip = random_clip(5, 32, 40)
-    options: Any = {"sigma_255": 20} if link.needs_sigma else {}
-    out = link.restore(clip, cuts="off", **options)
+    options: Any = {"sigma_255": 20} if restorer.needs_sigma else {}
+    out = restorer.restore(clip, cuts="off", **options)
     with torch.inference_mode():
         level = torch.full((5, 1, 32, 40), 20 / 255)
-        expected = link.network((torch.cat((clip, level), 1) if link.needs_sigma else clip)[None])[0]
+        expected = restorer.runners[0].network((torch.cat((clip, level), 1) if restorer.needs_sigma else clip)[None])[0]
     torch.testing.assert_close(out, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_layout_of_frames_in_memory_does_not_matter() -> None:
-    link = small_link("sr", tile_px=32)
+    restorer = small_restorer("sr", tile_px=32)
     clip = random_clip(4, 40, 32)
     channels_last = clip.contiguous(memory_format=torch.channels_last)
-    expected = link.restore(clip, cuts="off")
-    assert torch.equal(link.restore(channels_last, cuts="off"), expected)
-    assert torch.equal(torch.stack(list(link.stream(channels_last, cuts="off"))), expected)
-    assert torch.equal(by_windows(link, channels_last), expected)
-    assert torch.equal(link.restore(clip.repeat_interleave(2, dim=0)[::2], cuts="off"), expected)
+    expected = restorer.restore(clip, cuts="off")
+    assert torch.equal(restorer.restore(channels_last, cuts="off"), expected)
+    assert torch.equal(torch.stack(list(restorer.stream(channels_last, cuts="off"))), expected)
+    assert torch.equal(by_windows(restorer, channels_last), expected)
+    assert torch.equal(restorer.restore(clip.repeat_interleave(2, dim=0)[::2], cuts="off"), expected)
 
 
 def test_modes_of_the_caller_do_not_matter() -> None:
-    link = small_link("denoise")
+    restorer = small_restorer("denoise")
     clip = random_clip(2, 32, 32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = link.restore(clip, sigma_255=20)
-    assert torch.equal(found, link.restore(clip, sigma_255=20))
+        results = restorer.restore(clip, sigma_255=20)
+    assert torch.equal(results, restorer.restore(clip, sigma_255=20))
 
 
 @pytest.mark.parametrize("frames", [1, 2])
 @pytest.mark.parametrize("task", CONFIGS)
 def test_shortest_clips_and_smallest_frames(task: str, frames: int) -> None:
-    link = small_link(task)
-    options: Any = {"sigma_255": 0} if link.needs_sigma else {}
-    out = link.restore(random_clip(frames, 1, 1), **options)
-    assert out.shape == (frames * link.frame_factor, 3, link.scale, link.scale)
+    restorer = small_restorer(task)
+    options: Any = {"sigma_255": 0} if restorer.needs_sigma else {}
+    out = restorer.restore(random_clip(frames, 1, 1), **options)
+    assert out.shape == (frames * restorer.frame_factor, 3, restorer.scale, restorer.scale)
     assert torch.isfinite(out).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_near(dtype: torch.dtype) -> None:
     clip = random_clip(3, 32, 32)
-    out = small_link("denoise", dtype=dtype).restore(clip, sigma_255=20)
-    expected = small_link("denoise").restore(clip, sigma_255=20)
+    out = small_restorer("denoise", dtype=dtype).restore(clip, sigma_255=20)
+    expected = small_restorer("denoise").restore(clip, sigma_255=20)
     assert out.dtype == torch.float32
     assert (out - expected).abs().mean() < 0.02
 
 
 def test_space_time_super_resolution() -> None:
-    restorer = make_chain([small_link("sr"), small_link("interpolate")])
+    restorer = Restorer([small_runner("sr"), small_runner("interpolate")])
     clip = random_clip(5, 20, 24)
     whole = restorer.restore(clip, cuts=(3,))
     assert whole.shape == (10, 3, 40, 48)
@@ -121,9 +129,9 @@ def test_space_time_super_resolution() -> None:
 
 
 def test_check_is_called_inside_the_network() -> None:
-    link = small_link("denoise")
+    restorer = small_restorer("denoise")
     calls = []
-    link.restore(random_clip(2, 32, 32), sigma_255=20, check=lambda: calls.append(1))
+    restorer.restore(random_clip(2, 32, 32), sigma_255=20, check=lambda: calls.append(1))
     assert len(calls) > 10
 
 
@@ -160,14 +168,14 @@ def test_estimate_is_near_and_not_too_low(task: str, frames: int, change: dict, 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_doors_agree_on_a_gpu_wherever_the_frames_are(dtype: torch.dtype) -> None:
-    link = small_link("sr", tile_px=32, device=torch.device("cuda"), dtype=dtype)
+def test_entry_points_agree_on_a_gpu_wherever_the_frames_are(dtype: torch.dtype) -> None:
+    restorer = small_restorer("sr", tile_px=32, device=torch.device("cuda"), dtype=dtype)
     clip = random_clip(9, 40, 50)
-    whole = link.restore(clip, cuts=(6,))
+    whole = restorer.restore(clip, cuts=(6,))
     assert whole.device.type == "cpu"
-    assert torch.equal(whole, torch.stack(list(link.stream(iter(clip), cuts=(6,)))))
-    assert torch.equal(whole, by_windows(link, clip, cuts=(6,), cache=link.new_cache()))
-    there = link.restore(clip.cuda(), cuts=(6,))
+    assert torch.equal(whole, torch.stack(list(restorer.stream(iter(clip), cuts=(6,)))))
+    assert torch.equal(whole, by_windows(restorer, clip, cuts=(6,), cache=restorer.new_cache()))
+    there = restorer.restore(clip.cuda(), cuts=(6,))
     assert there.device.type == "cuda"
     torch.testing.assert_close(there.cpu(), whole, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(small_link("sr", tile_px=32).restore(clip, cuts=(6,)), whole, atol=0.02, rtol=0.02)
+    torch.testing.assert_close(small_restorer("sr", tile_px=32).restore(clip, cuts=(6,)), whole, atol=0.02, rtol=0.02)

@@ -1,4 +1,4 @@
-"""The three doors, with a stand-in for the network: the same frames, bit for bit, whatever the way in."""
+"""The three entry points over a fake network return the same frames, bit for bit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.core.fakes import LiveBytes, by_windows, endless, fake_link, random_clip
+from tests.helpers.fake_restorers import by_windows, endless, fake_restorer, network_of, random_clip
+from tests.helpers.live_bytes import LiveBytes
 from vrt_core import InputError, NumericsError
 
 
@@ -30,27 +31,27 @@ from vrt_core import InputError, NumericsError
     interpolates=st.booleans(),
     seed=st.integers(0, 9),
 )
-def test_three_doors_agree(frames, size, window, overlap, cuts, tile, interpolates, seed) -> None:
+def test_entry_points_agree(frames, size, window, overlap, cuts, tile, interpolates, seed) -> None:
     overlap = min(overlap, window // 2)
-    link = fake_link(interpolates=interpolates, window=window, overlap=overlap, tile_px=tile)
+    restorer = fake_restorer(interpolates=interpolates, window=window, overlap=overlap, tile_px=tile)
     clip = random_clip(frames, *size, seed=seed)
     cuts = tuple(sorted(set(cuts)))
-    whole = link.restore(clip, cuts=cuts)
-    streamed = torch.stack(list(link.stream(iter(clip), cuts=cuts)))
-    order = list(range(len(link.plan(frames, *size, cuts=cuts))))
+    whole = restorer.restore(clip, cuts=cuts)
+    streamed = torch.stack(list(restorer.stream(iter(clip), cuts=cuts)))
+    order = list(range(len(restorer.plan(frames, *size, cuts=cuts))))
     random.Random(seed).shuffle(order)
-    windowed = by_windows(link, clip, cuts=cuts, order=order, cache=link.new_cache(20_000))
+    windowed = by_windows(restorer, clip, cuts=cuts, order=order, cache=restorer.new_cache(20_000))
     assert torch.equal(whole, streamed)
     assert torch.equal(whole, windowed)
-    assert torch.equal(windowed, by_windows(link, clip, cuts=cuts))  # without a cache
-    assert whole.shape == (link.frame_factor * frames, 3, *size)
+    assert torch.equal(windowed, by_windows(restorer, clip, cuts=cuts))  # without a cache
+    assert whole.shape == (restorer.frame_factor * frames, 3, *size)
 
 
-def test_fake_sees_all_that_matters() -> None:
-    """The comparisons above would miss a fault that the stand-in cannot show."""
+def test_the_fake_network_depends_on_every_setting() -> None:
+    """The comparisons above would miss a fault that the fake network cannot show."""
     clip = random_clip(9, 20, 30)
     outputs = [
-        fake_link(window=w, overlap=o, tile_px=t).restore(clip, cuts=c)
+        fake_restorer(window=w, overlap=o, tile_px=t).restore(clip, cuts=c)
         for w, o, t, c in [(4, 2, 0, ()), (5, 2, 0, ()), (4, 1, 0, ()), (4, 2, 16, ()), (4, 2, 0, (4,))]
     ]
     assert all(not torch.equal(a, b) for a, b in itertools.combinations(outputs, 2))
@@ -59,9 +60,9 @@ def test_fake_sees_all_that_matters() -> None:
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
 @pytest.mark.parametrize("size", [(1, 1), (5, 64), (70, 33)])
 def test_any_size_and_scale(scale: int, size: tuple[int, int]) -> None:
-    link = fake_link(scale=scale, tile_px=24)
+    restorer = fake_restorer(scale=scale, tile_px=24)
     clip = torch.full((3, 3, *size), 0.25)
-    out = link.restore(clip)
+    out = restorer.restore(clip)
     assert out.shape == (3, 3, scale * size[0], scale * size[1])
     assert out.dtype == torch.float32
     assert out.is_contiguous()
@@ -69,19 +70,19 @@ def test_any_size_and_scale(scale: int, size: tuple[int, int]) -> None:
 
 
 def test_tiles_fade_into_each_other() -> None:
-    link = fake_link(tile_px=16, tile_overlap_px=8, window=1, overlap=0)
+    restorer = fake_restorer(tile_px=16, tile_overlap_px=8, window=1, overlap=0)
     row = torch.cat((torch.zeros(16), torch.ones(8)))
     clip = row.expand(1, 3, 16, 24).clone()
-    out = link.restore(clip)[0, 0, 0] - 0.9 * row  # what is left is a tenth of the mean of the tile (0, then 1/2)
+    out = restorer.restore(clip)[0, 0, 0] - 0.9 * row  # what is left is a tenth of the mean of the tile (0, then 1/2)
     expected = 0.05 * torch.cat((torch.zeros(8), torch.arange(1, 9) / 9, torch.ones(8)))
     torch.testing.assert_close(out, expected)
 
 
 def test_windows_fade_into_each_other() -> None:
-    link = fake_link(window=4, overlap=2)
+    restorer = fake_restorer(window=4, overlap=2)
     clip = torch.arange(6.0)[:, None, None, None].expand(6, 3, 8, 8).clone()
-    plain = [link.restore(clip[a:b], cuts="off")[:, 0, 0, 0] for a, b in [(0, 4), (2, 6)]]
-    out = link.restore(clip, cuts="off")[:, 0, 0, 0]
+    plain = [restorer.restore(clip[a:b], cuts="off")[:, 0, 0, 0] for a, b in [(0, 4), (2, 6)]]
+    out = restorer.restore(clip, cuts="off")[:, 0, 0, 0]
     expected = torch.cat(
         (plain[0][:2], (plain[0][2:3] * 2 + plain[1][:1]) / 3, (plain[0][3:] + plain[1][1:2] * 2) / 3, plain[1][2:])
     )
@@ -89,12 +90,12 @@ def test_windows_fade_into_each_other() -> None:
 
 
 def test_scenes_do_not_see_each_other() -> None:
-    link = fake_link(window=6, overlap=2)
+    restorer = fake_restorer(window=6, overlap=2)
     clip = random_clip(20, 16, 16)
-    out = link.restore(clip, cuts=(7, 9, 16))
+    out = restorer.restore(clip, cuts=(7, 9, 16))
     other = clip.clone()
     other[7:9] = 0.5
-    changed = link.restore(other, cuts=(7, 9, 16))
+    changed = restorer.restore(other, cuts=(7, 9, 16))
     assert torch.equal(out[:7], changed[:7])
     assert torch.equal(out[9:], changed[9:])
     assert not torch.equal(out[7:9], changed[7:9])
@@ -103,43 +104,43 @@ def test_scenes_do_not_see_each_other() -> None:
 def test_cuts_are_found_alike_in_clip_and_stream() -> None:
     clip = torch.cat((random_clip(1, 4, 4).expand(5, 3, 4, 4), random_clip(1, 4, 4, seed=1).expand(6, 3, 4, 4)))
     clip = clip.repeat_interleave(16, -1).repeat_interleave(16, -2) + 0.02 * random_clip(11, 64, 64, seed=2)
-    link = fake_link(window=4, overlap=2)
-    found = link.restore(clip)
-    assert torch.equal(found, link.restore(clip, cuts=[5]))
-    assert not torch.equal(found, link.restore(clip, cuts="off"))
-    assert torch.equal(found, torch.stack(list(link.stream(clip))))
+    restorer = fake_restorer(window=4, overlap=2)
+    results = restorer.restore(clip)
+    assert torch.equal(results, restorer.restore(clip, cuts=[5]))
+    assert not torch.equal(results, restorer.restore(clip, cuts="off"))
+    assert torch.equal(results, torch.stack(list(restorer.stream(clip))))
 
 
-@pytest.mark.parametrize("door", ["restore", "stream", "window"])
+@pytest.mark.parametrize("entry_point", ["restore", "stream", "window"])
 @pytest.mark.parametrize("tile", [0, 16])
-def test_flows_of_a_pair_are_computed_once(door: str, tile: int) -> None:
-    link = fake_link(window=6, overlap=3, tile_px=tile)
+def test_flows_of_a_pair_are_computed_once(entry_point: str, tile: int) -> None:
+    restorer = fake_restorer(window=6, overlap=3, tile_px=tile)
     clip = random_clip(24, 32, 40)
-    if door == "restore":
-        link.restore(clip, cuts=[10])
-    elif door == "stream":
-        list(link.stream(clip, cuts=[10]))
+    if entry_point == "restore":
+        restorer.restore(clip, cuts=[10])
+    elif entry_point == "stream":
+        list(restorer.stream(clip, cuts=[10]))
     else:
-        cache = link.new_cache()
-        by_windows(link, clip, cuts=(10,), cache=cache)
+        cache = restorer.new_cache()
+        by_windows(restorer, clip, cuts=(10,), cache=cache)
         assert cache.misses == 22
         assert cache.hits == 10
-    assert link.network.pairs == 22  # 23 neighbours, one pair with a cut between
+    assert network_of(restorer).pairs == 22  # 23 neighbours, one pair with a cut between
 
 
 def test_a_small_cache_stays_small() -> None:
-    link = fake_link(window=6, overlap=2)
+    restorer = fake_restorer(window=6, overlap=2)
     clip = random_clip(30, 16, 16)
     pair_bytes = 2 * 2 * 4 * (256 + 64 + 16 + 4)
-    cache = link.new_cache(max_bytes=3 * pair_bytes)
-    assert torch.equal(by_windows(link, clip, cache=cache), link.restore(clip, cuts="off"))
+    cache = restorer.new_cache(max_bytes=3 * pair_bytes)
+    assert torch.equal(by_windows(restorer, clip, cache=cache), restorer.restore(clip, cuts="off"))
     assert cache.num_bytes == 3 * pair_bytes
 
 
 def test_interpolation_keeps_frames_and_holds_the_last_of_a_scene() -> None:
-    link = fake_link(interpolates=True)
+    restorer = fake_restorer(interpolates=True)
     clip = random_clip(7, 9, 10)
-    out = link.restore(clip, cuts=(4,))
+    out = restorer.restore(clip, cuts=(4,))
     assert torch.equal(out[::2], clip)
     for n in (3, 6):
         assert torch.equal(out[2 * n + 1], clip[n])
@@ -147,44 +148,44 @@ def test_interpolation_keeps_frames_and_holds_the_last_of_a_scene() -> None:
     torch.testing.assert_close(out[3], 0.1 * clip[0] + 0.3 * clip[1] + 0.4 * clip[2] + 0.2 * clip[3])
     torch.testing.assert_close(out[5], 0.1 * a + 0.3 * b + 0.4 * c + 0.2 * c)  # the next frame is of another scene
     torch.testing.assert_close(out[1], 0.1 * clip[0] + 0.3 * clip[0] + 0.4 * clip[1] + 0.2 * clip[2])
-    assert len(link.network.seen) == 5
+    assert len(network_of(restorer).inputs) == 5
 
 
 def test_consumer_may_change_what_it_gets_and_source_its_buffer() -> None:
-    for link in (fake_link(), fake_link(interpolates=True)):
+    for restorer in (fake_restorer(), fake_restorer(interpolates=True)):
         clip = random_clip(9, 8, 8)
-        expected = link.restore(clip, cuts="off")
+        expected = restorer.restore(clip, cuts="off")
 
         def reuse(clip: Tensor = clip) -> Iterator[Tensor]:
             buffer = torch.empty(3, 8, 8)
             for frame in clip:
                 yield buffer.copy_(frame)
 
-        found = []
-        for frame in link.stream(reuse(), cuts="off"):
-            found.append(frame.clone())
+        results = []
+        for frame in restorer.stream(reuse(), cuts="off"):
+            results.append(frame.clone())
             frame.fill_(float("nan"))
-        assert torch.equal(torch.stack(found), expected)
+        assert torch.equal(torch.stack(results), expected)
 
 
 def test_sigma_and_noise_maps_are_the_same_thing() -> None:
-    link = fake_link(sigma=True)
+    restorer = fake_restorer(sigma=True)
     clip = random_clip(5, 12, 8)
     mapped = torch.cat((clip, torch.full((5, 1, 12, 8), 20 / 255)), dim=1)
-    assert torch.equal(link.restore(clip, sigma_255=20), link.restore(mapped))
-    assert not torch.equal(link.restore(clip, sigma_255=20), link.restore(clip, sigma_255=30))
+    assert torch.equal(restorer.restore(clip, sigma_255=20), restorer.restore(mapped))
+    assert not torch.equal(restorer.restore(clip, sigma_255=20), restorer.restore(clip, sigma_255=30))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_any_floating_dtype_comes_out_as_float32(dtype: torch.dtype) -> None:
-    out = fake_link().restore(random_clip(3, 8, 8).to(dtype))
+    out = fake_restorer().restore(random_clip(3, 8, 8).to(dtype))
     assert out.dtype == torch.float32
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_precision_reaches_the_network(dtype: torch.dtype) -> None:
     clip = random_clip(5, 8, 8)
-    out, exact = fake_link(dtype=dtype).restore(clip), fake_link().restore(clip)
+    out, exact = fake_restorer(dtype=dtype).restore(clip), fake_restorer().restore(clip)
     assert not torch.equal(out, exact)
     torch.testing.assert_close(out, exact, atol=0.02, rtol=0)
 
@@ -194,7 +195,7 @@ def test_precision_reaches_the_network(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("interpolates", [False, True])
 def test_frames_come_out_as_soon_as_they_are_settled(interpolates: bool) -> None:
-    link = fake_link(interpolates=interpolates, window=6, overlap=2)
+    restorer = fake_restorer(interpolates=interpolates, window=6, overlap=2)
     taken = []
 
     def source() -> Iterator[Tensor]:
@@ -202,7 +203,7 @@ def test_frames_come_out_as_soon_as_they_are_settled(interpolates: bool) -> None
             taken.append(n)
             yield frame
 
-    stream = link.stream(source(), cuts="off")
+    stream = restorer.stream(source(), cuts="off")
     for n in range(40):
         next(stream)
         if interpolates:
@@ -213,12 +214,12 @@ def test_frames_come_out_as_soon_as_they_are_settled(interpolates: bool) -> None
 
 @pytest.mark.parametrize("interpolates", [False, True])
 def test_long_streams_hold_no_more_frames_than_short_ones(interpolates: bool) -> None:
-    link = fake_link(interpolates=interpolates, window=6, overlap=2, tile_px=16)
+    restorer = fake_restorer(interpolates=interpolates, window=6, overlap=2, tile_px=16)
 
     def peak(length: int) -> int:
         frames = (random_clip(1, 24, 8, seed=n)[0] for n in range(length))
         with LiveBytes() as live:
-            for _ in link.stream(frames, cuts=range(10, length, 17)):
+            for _ in restorer.stream(frames, cuts=range(10, length, 17)):
                 pass
             assert live.now < 3 * 24 * 8 * 3 * 4
         return live.peak
@@ -227,7 +228,7 @@ def test_long_streams_hold_no_more_frames_than_short_ones(interpolates: bool) ->
 
 
 def test_closing_lets_go_of_everything() -> None:
-    link = fake_link()
+    restorer = fake_restorer()
     closed = []
 
     def source() -> Iterator[Tensor]:
@@ -236,7 +237,7 @@ def test_closing_lets_go_of_everything() -> None:
         finally:
             closed.append(True)
 
-    stream = link.stream(source())
+    stream = restorer.stream(source())
     frame = weakref.ref(next(stream))
     stream.close()  # type: ignore[attr-defined]
     gc.collect()
@@ -245,7 +246,7 @@ def test_closing_lets_go_of_everything() -> None:
 
 
 def test_inference_mode_does_not_leak_out() -> None:
-    stream = fake_link().stream(random_clip(9, 8, 8))
+    stream = fake_restorer().stream(random_clip(9, 8, 8))
     for frame in stream:
         assert not torch.is_inference_mode_enabled()
         assert torch.is_grad_enabled()
@@ -254,23 +255,23 @@ def test_inference_mode_does_not_leak_out() -> None:
         (frame * torch.ones(1, requires_grad=True)).sum().backward()  # so would this
 
 
-def test_doors_work_in_any_thread_and_mode() -> None:
-    link = fake_link()
+def test_entry_points_work_in_any_thread_and_mode() -> None:
+    restorer = fake_restorer()
     clip = random_clip(9, 8, 8).requires_grad_()
-    expected = link.restore(clip)
+    expected = restorer.restore(clip)
     assert not expected.requires_grad
-    found = []
-    thread = threading.Thread(target=lambda: found.append(link.restore(clip)))
+    results = []
+    thread = threading.Thread(target=lambda: results.append(restorer.restore(clip)))
     thread.start()
     thread.join()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found.append(link.restore(clip))
+        results.append(restorer.restore(clip))
     with torch.inference_mode():
-        found.append(link.restore(clip))
-        stream = link.stream(clip)
+        results.append(restorer.restore(clip))
+        stream = restorer.stream(clip)
         begun = [next(stream)]
     begun.extend(stream)
-    assert all(torch.equal(x, expected) for x in (*found, torch.stack(begun)))
+    assert all(torch.equal(x, expected) for x in (*results, torch.stack(begun)))
 
 
 def test_errors_of_the_source_come_through_after_finished_frames() -> None:
@@ -280,22 +281,22 @@ def test_errors_of_the_source_come_through_after_finished_frames() -> None:
         yield from clip[:11]
         raise OSError("the disk is gone")
 
-    link = fake_link(window=4, overlap=2)
-    found = []
+    restorer = fake_restorer(window=4, overlap=2)
+    results = []
     with pytest.raises(OSError, match="the disk is gone"):
-        found.extend(link.stream(source(), cuts="off"))
-    assert torch.equal(torch.stack(found), link.restore(clip, cuts="off")[: len(found)])
-    assert len(found) == 8
+        results.extend(restorer.stream(source(), cuts="off"))
+    assert torch.equal(torch.stack(results), restorer.restore(clip, cuts="off")[: len(results)])
+    assert len(results) == 8
 
 
-@pytest.mark.parametrize(("told", "match"), [(12, "more than the 9 frames"), (7, "less than the frames")])
-def test_wrong_num_frames(told: int, match: str) -> None:
-    link = fake_link()
+@pytest.mark.parametrize(("num_frames", "match"), [(12, "more than the 9 frames"), (7, "less than the frames")])
+def test_wrong_num_frames(num_frames: int, match: str) -> None:
+    restorer = fake_restorer()
     clip = random_clip(9, 8, 8)
-    found = []
+    results = []
     with pytest.raises(InputError, match=match):
-        found.extend(link.stream(clip, num_frames=told, cuts="off"))
-    assert torch.equal(torch.stack(found), link.restore(clip[:told], cuts="off"))
+        results.extend(restorer.stream(clip, num_frames=num_frames, cuts="off"))
+    assert torch.equal(torch.stack(results), restorer.restore(clip[:num_frames], cuts="off"))
 
 
 # --- progress and cancel ---------------------------------------------------------------------------------------------
@@ -304,37 +305,37 @@ def test_wrong_num_frames(told: int, match: str) -> None:
 @pytest.mark.parametrize("interpolates", [False, True])
 @pytest.mark.parametrize("cuts", [(), (5,), (5, 6, 11, 18)])
 def test_progress_counts_passes(interpolates: bool, cuts: tuple[int, ...]) -> None:
-    link = fake_link(interpolates=interpolates, tile_px=16)
+    restorer = fake_restorer(interpolates=interpolates, tile_px=16)
     clip = random_clip(19, 20, 20)
     steps: list[tuple[int, int | None]] = []
-    link.restore(clip, cuts=cuts, on_step=lambda *step: steps.append(step))
-    total = len(link.network.seen)
+    restorer.restore(clip, cuts=cuts, on_step=lambda *step: steps.append(step))
+    total = len(network_of(restorer).inputs)
     assert steps == [(n, total) for n in range(1, total + 1)]
     steps.clear()
-    list(link.stream(clip, cuts=cuts, on_step=lambda *step: steps.append(step)))
+    list(restorer.stream(clip, cuts=cuts, on_step=lambda *step: steps.append(step)))
     assert steps == [(n, None) for n in range(1, total + 1)]
     steps.clear()
-    window = link.plan(19, 20, 20, cuts=cuts)[1]
-    link.restore_window(window, clip[window.start : window.stop], on_step=lambda *step: steps.append(step))
-    assert steps == [(n, len(window.pieces) * 4) for n in range(1, len(window.pieces) * 4 + 1)]
+    window = restorer.plan(19, 20, 20, cuts=cuts)[1]
+    restorer.restore_window(window, clip[window.start : window.stop], on_step=lambda *step: steps.append(step))
+    assert steps == [(n, len(window.segments) * 4) for n in range(1, len(window.segments) * 4 + 1)]
 
 
 def test_progress_of_a_stream_whose_cuts_are_found_on_the_way() -> None:
     scenes = [random_clip(1, 8, 8, seed=n).expand(7, 3, 8, 8) for n in range(3)]
     clip = torch.cat(scenes).repeat_interleave(8, -1).repeat_interleave(8, -2)
-    link = fake_link()
+    restorer = fake_restorer()
     steps: list[tuple[int, int]] = []
-    list(link.stream(clip, num_frames=21, on_step=lambda *step: steps.append(step)))  # type: ignore[arg-type]
+    list(restorer.stream(clip, num_frames=21, on_step=lambda *step: steps.append(step)))  # type: ignore[arg-type]
     totals = [total for _, total in steps]
-    assert totals[0] == len(link.plan(21, 64, 64))
-    assert steps[-1] == (len(link.network.seen), len(link.network.seen))
+    assert totals[0] == len(restorer.plan(21, 64, 64))
+    assert steps[-1] == (len(network_of(restorer).inputs), len(network_of(restorer).inputs))
 
 
 def test_check_cancels_between_passes() -> None:
     class Stop(BaseException):
         pass
 
-    link = fake_link(tile_px=16)
+    restorer = fake_restorer(tile_px=16)
     calls = itertools.count(1)
 
     def check() -> None:
@@ -342,18 +343,18 @@ def test_check_cancels_between_passes() -> None:
             raise Stop
 
     with pytest.raises(Stop):
-        link.restore(random_clip(9, 20, 20), check=check)
-    assert len(link.network.seen) < 9
+        restorer.restore(random_clip(9, 20, 20), check=check)
+    assert len(network_of(restorer).inputs) < 9
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 
 def test_results_that_are_not_finite_are_refused() -> None:
-    link = fake_link(dtype=torch.float16, name="the-model")
+    restorer = fake_restorer(dtype=torch.float16, name="the-model")
     clip = random_clip(9, 8, 8)
     clip[6] = 70000.0
-    found = []
+    results = []
     with pytest.raises(NumericsError, match=r"the-model .* frame \d in fp16.*fp32"):
-        found.extend(link.stream(clip, cuts="off"))
-    assert len(found) == 4
+        results.extend(restorer.stream(clip, cuts="off"))
+    assert len(results) == 4

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.core.fakes import fake_link
+from tests.helpers.fake_restorers import fake_restorer
 from vrt_core import InputError, estimate_sigma
 
 
@@ -49,7 +49,7 @@ def test_strongest_noise_is_the_strongest_that_models_know() -> None:
 
 def test_every_scene_gets_its_own_level_through_every_door(caplog: pytest.LogCaptureFixture) -> None:
     clip = torch.cat((with_noise(picture(3, 64, 64), 10), with_noise(picture(3, 64, 64).flip(-1), 40, seed=1)))
-    link = fake_link(sigma=True)
+    link = fake_restorer(sigma=True)
     with caplog.at_level(logging.INFO, logger="vrt_core"):
         whole = link.restore(clip, sigma_255="auto", cuts=[3])
     levels = [float(line.split("sigma ")[1].split()[0]) for line in caplog.messages if "estimated" in line]
@@ -63,6 +63,6 @@ def test_every_scene_gets_its_own_level_through_every_door(caplog: pytest.LogCap
 
 def test_auto_is_refused_where_no_level_is_asked_for() -> None:
     with pytest.raises(InputError, match="takes no noise level"):
-        fake_link().restore(torch.rand(2, 3, 16, 16), sigma_255="auto")
+        fake_restorer().restore(torch.rand(2, 3, 16, 16), sigma_255="auto")
     with pytest.raises(InputError, match="or 'auto'"):
-        fake_link(sigma=True).restore(torch.rand(2, 3, 16, 16), sigma_255="much")  # type: ignore[arg-type]
+        fake_restorer(sigma=True).restore(torch.rand(2, 3, 16, 16), sigma_255="much")  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from vrt_core import compute_alone
+from vrt_core.hardware import use_one_openmp_thread
 
 
 def in_a_new_thread[T](work: Callable[[], T]) -> T:
@@ -17,11 +17,11 @@ def in_a_new_thread[T](work: Callable[[], T]) -> T:
 
 def test_a_thread_that_computes_alone_has_no_helpers(three_threads: None) -> None:
     def numbers() -> list[int]:
-        found = [torch.get_num_threads()]
+        numbers_of_threads = [torch.get_num_threads()]
         for _ in range(2):
-            compute_alone()
-            found.append(torch.get_num_threads())
-        return found
+            use_one_openmp_thread()
+            numbers_of_threads.append(torch.get_num_threads())
+        return numbers_of_threads
 
     assert in_a_new_thread(numbers) == [3, 1, 1]
     assert torch.get_num_threads() == 3
@@ -30,7 +30,7 @@ def test_a_thread_that_computes_alone_has_no_helpers(three_threads: None) -> Non
 
 def test_it_may_be_the_first_that_a_thread_does(three_threads: None) -> None:
     def number() -> int:
-        compute_alone()
+        use_one_openmp_thread()
         torch.rand(100_000).sum()
         return torch.get_num_threads()
 

@@ -1,42 +1,43 @@
-"""The cache stays within its bound, drops what was used least recently, and counts."""
+"""The cache stays within its bound, evicts the least recently used results, and counts hits and misses."""
 
 import logging
 
 import pytest
 import torch
 
-from vrt_core.inference.cache import Cache, cached
+from vrt_core.inference.cache import Cache
+from vrt_core.inference.progress import RunContext
 
 
 def test_least_recently_used_goes_first() -> None:
     cache = Cache(max_bytes=3 * 40)
-    made: list[int] = []
+    computed: list[int] = []
 
     def use(n: int) -> torch.Tensor:
-        return cache.get(n, lambda: made.append(n) or torch.full((10,), float(n)))
+        return cache.get(n, lambda: computed.append(n) or torch.full((10,), float(n)))
 
     for n in (0, 1, 2, 0, 3, 0, 1):
         assert use(n)[0] == n
         assert cache.num_bytes <= cache.max_bytes
-    assert made == [0, 1, 2, 3, 1]
+    assert computed == [0, 1, 2, 3, 1]
     assert (cache.hits, cache.misses) == (2, 5)
     cache.clear()
     assert cache.num_bytes == 0
     use(0)
-    assert made[-1] == 0
+    assert computed[-1] == 0
 
 
-def test_scopes_keep_keys_apart_and_share_the_bound() -> None:
+def test_prefixes_separate_keys_and_share_the_bound() -> None:
     cache = Cache(max_bytes=100)
-    head, tail = cache.scope("head"), cache.scope("tail").scope("head")
-    assert head.get("x", lambda: torch.zeros(10))[0] == 0
-    assert tail.get("x", lambda: torch.ones(10))[0] == 1
-    assert head.get("x", lambda: torch.ones(10))[0] == 0
+    head, tail = RunContext(cache=cache, key_prefix=("head",)), RunContext(cache=cache, key_prefix=("tail", "head"))
+    assert head.cached(("x",), lambda: torch.zeros(10))[0] == 0
+    assert tail.cached(("x",), lambda: torch.ones(10))[0] == 1
+    assert head.cached(("x",), lambda: torch.ones(10))[0] == 0
     assert cache.num_bytes == 80
     assert cache.hits == 1
 
 
-def test_what_is_larger_than_the_cache_is_handed_on_and_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_result_larger_than_the_cache_is_returned_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     cache = Cache(max_bytes=100)
     with caplog.at_level(logging.WARNING):
         value = cache.get("x", lambda: [torch.zeros(100), (torch.zeros(100),)])
@@ -45,5 +46,5 @@ def test_what_is_larger_than_the_cache_is_handed_on_and_told(caplog: pytest.LogC
     assert "max_bytes=3200" in caplog.text
 
 
-def test_no_cache_makes_anew() -> None:
-    assert cached(None, "x", lambda: 1) == 1
+def test_without_a_cache_every_result_is_computed() -> None:
+    assert [RunContext().cached(("x",), lambda n=n: n) for n in (1, 2)] == [1, 2]

@@ -10,55 +10,57 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.core.fakes import fake_link, random_clip
-from vrt_core.inference.memory import estimate_memory, is_out_of_memory, usable_bytes
+from tests.helpers.fake_restorers import fake_restorer, fake_runner, network_of, random_clip
+from vrt_core.hardware.devices import is_out_of_memory, usable_bytes
+from vrt_core.inference.memory import estimate_memory
+from vrt_core.options import TilePx
 
 ROOT = Path(__file__).parents[3]
 
 
 def test_out_of_memory_shrinks_the_tile_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    link = fake_link(tile_px=64)
+    restorer = fake_restorer(tile_px=64)
     clip = random_clip(9, 70, 100)
-    found = []
+    results = []
     with caplog.at_level(logging.WARNING):
-        for frame in link.stream(clip, cuts="off"):
-            found.append(frame)
-            if len(found) == 4:
-                link.network.limit_px = 20 * 20  # less is free from now on
+        for frame in restorer.stream(clip, cuts="off"):
+            results.append(frame)
+            if len(results) == 4:
+                network_of(restorer).limit_px = 20 * 20  # less is free from now on
     assert "out of memory with tiles of 64x64 px; going on with 32x32 px" in caplog.text
-    assert link.tile_for(70, 100) == (8, 8)
-    assert torch.equal(torch.stack(found[:4]), fake_link(tile_px=64).restore(clip, cuts="off")[:4])
-    assert torch.equal(found[-1], fake_link(tile_px=8).restore(clip, cuts="off")[-1])  # a whole window anew
-    assert len(found) == 9
+    assert restorer.runners[0].tile_size(70, 100) == (8, 8)
+    assert torch.equal(torch.stack(results[:4]), fake_restorer(tile_px=64).restore(clip, cuts="off")[:4])
+    assert torch.equal(results[-1], fake_restorer(tile_px=8).restore(clip, cuts="off")[-1])  # a whole window anew
+    assert len(results) == 9
 
 
 def test_progress_survives_a_change_of_tiles() -> None:
-    link = fake_link(tile_px=0)
-    link.network.limit_px = 32 * 32
+    restorer = fake_restorer(tile_px=0)
+    network_of(restorer).limit_px = 32 * 32
     steps: list[tuple[int, int | None]] = []
-    link.restore(random_clip(9, 40, 40), cuts="off", on_step=lambda *step: steps.append(step))
-    assert link.tile_for(40, 40) == (32, 32)
+    restorer.restore(random_clip(9, 40, 40), cuts="off", on_step=lambda *step: steps.append(step))
+    assert restorer.runners[0].tile_size(40, 40) == (32, 32)
     assert steps[-1] == (4 * 4, 4 * 4)
     assert [done for done, _ in steps] == list(range(1, 17))
 
 
 def test_no_tile_is_small_enough(caplog: pytest.LogCaptureFixture) -> None:
-    link = fake_link(least_px=16)
-    link.network.limit_px = 1
+    restorer = fake_restorer(min_px=16)
+    network_of(restorer).limit_px = 1
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        link.restore(random_clip(3, 40, 40))
+        restorer.restore(random_clip(3, 40, 40))
     assert "out of memory with tiles of 16x16 px, the smallest it takes" in caplog.text
 
 
 def test_other_errors_are_not_taken_for_it() -> None:
-    link = fake_link()
+    restorer = fake_restorer()
 
     def fail(clip: torch.Tensor) -> None:
         raise RuntimeError("a plain fault")
 
-    link.network.before = fail
+    network_of(restorer).before = fail
     with pytest.raises(RuntimeError, match="a plain fault"):
-        link.restore(random_clip(3, 40, 40))
+        restorer.restore(random_clip(3, 40, 40))
 
 
 HALF = """
@@ -94,25 +96,25 @@ def test_the_host_may_know_more_kinds_of_out_of_memory(kind: type[Exception]) ->
         if clip.shape[-1] > 16:
             raise kind
 
-    link = fake_link(is_oom=lambda error: isinstance(error, HostError), tile_px=32)
-    link.network.before = fail
-    link.restore(random_clip(3, 40, 40))
-    assert link.tile_for(40, 40) == (8, 8)
+    restorer = fake_restorer(is_oom=lambda error: isinstance(error, HostError), tile_px=32)
+    network_of(restorer).before = fail
+    restorer.restore(random_clip(3, 40, 40))
+    assert restorer.runners[0].tile_size(40, 40) == (8, 8)
 
 
 def test_flows_that_do_not_fit_together_are_found_one_by_one() -> None:
-    link = fake_link()
+    restorer = fake_restorer()
     clip = random_clip(5, 16, 16)
-    expected = link.restore(clip)
-    both = link.network.flows
+    expected = restorer.restore(clip)
+    both = network_of(restorer).flows
 
     def flows(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if len(a) > 1:
             raise RuntimeError("CUDA out of memory. Tried to allocate 20 MiB")
         return tuple(level[:1] for level in both(torch.cat((a, b)), torch.cat((b, a))))
 
-    link.network.flows = flows
-    assert torch.equal(link.restore(clip), expected)
+    network_of(restorer).flows = flows
+    assert torch.equal(restorer.restore(clip), expected)
 
 
 @pytest.mark.parametrize(
@@ -127,18 +129,17 @@ def test_flows_that_do_not_fit_together_are_found_one_by_one() -> None:
 def test_tile_follows_from_the_budget(
     room: tuple[int, int], tile: tuple[int, int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = fake_link(least_px=64).network.config
-    link = fake_link(least_px=64, memory_bytes=estimate_memory(config, 4, *room))
+    config = network_of(fake_restorer(min_px=64)).config
+    restorer = fake_restorer(min_px=64, memory_bytes=estimate_memory(config, 4, *room))
     with caplog.at_level(logging.INFO, logger="vrt_core"):
-        assert link.tile_for(500, 510) == tile
+        assert restorer.runners[0].tile_size(500, 510) == tile
     assert f"tiles of {tile[0]}x{tile[1]} px" in caplog.text
-    assert link.estimate_bytes(100, 500, 510) >= estimate_memory(config, 4, *tile)
+    assert restorer.estimate_bytes(100, 500, 510) >= estimate_memory(config, 4, *tile)
 
 
-def test_tile_that_is_asked_for_is_taken() -> None:
-    assert fake_link(tile_px=32, memory_bytes=1).tile_for(100, 100) == (32, 32)
-    assert fake_link(tile_px=0, memory_bytes=1).tile_for(100, 100) == (104, 104)
-    assert fake_link(tile_px=(32, 64), memory_bytes=1).tile_for(100, 100) == (32, 64)
+@pytest.mark.parametrize(("tile_px", "expected"), [(32, (32, 32)), (0, (104, 104)), ((32, 64), (32, 64))])
+def test_a_given_tile_size_is_used(tile_px: TilePx, expected: tuple[int, int]) -> None:
+    assert fake_runner(tile_px=tile_px, memory_bytes=1).tile_size(100, 100) == expected
 
 
 def test_known_errors_of_devices() -> None:
@@ -152,5 +153,28 @@ def test_known_errors_of_devices() -> None:
     assert not is_out_of_memory(ValueError("out of memory"))
 
 
-def test_this_machine_has_memory() -> None:
-    assert 1 << 20 < usable_bytes(torch.device("cpu")) < 1 << 44
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"/proc/meminfo": "MemTotal: 99 kB\nMemAvailable: 4000 kB"}, 4000 << 9),  # half of it
+        (
+            {
+                "/proc/meminfo": "MemAvailable: 4000 kB",
+                "/sys/fs/cgroup/memory.max": "3000000",
+                "/sys/fs/cgroup/memory.current": "2500000",
+                "/sys/fs/cgroup/memory.stat": "anon 5\ninactive_file 100000",
+            },
+            (3000000 - 2500000 + 100000) // 2,  # the container's limit counts
+        ),
+        ({"/proc/meminfo": "MemAvailable: 4000 kB", "/sys/fs/cgroup/memory.max": "max"}, 4000 << 9),
+        ({}, 2 << 30),  # not Linux
+    ],
+)
+def test_usable_memory_of_the_host(files: dict[str, str], expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_text(path: Path, *args: object, **kwargs: object) -> str:
+        if path.as_posix() not in files:
+            raise FileNotFoundError(path)
+        return files[path.as_posix()]
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert usable_bytes(torch.device("cpu")) == expected

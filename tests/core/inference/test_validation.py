@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.core.fakes import fake_link, random_clip
+from tests.helpers.fake_restorers import fake_restorer, network_of, random_clip
 from vrt_core import InputError
-from vrt_core.inference.validation import mirror
+from vrt_core.inference.padding import pad_frames
 
 GOOD = random_clip(5, 8, 8)
 
@@ -40,67 +40,67 @@ def with_value(value: float) -> Tensor:
     ],
 )
 def test_bad_frames(clip: object, words: str) -> None:
-    link = fake_link()
+    restorer = fake_restorer()
     with pytest.raises(InputError, match=words):
-        link.restore(clip)  # type: ignore[arg-type]
+        restorer.restore(clip)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=words):
-        list(link.stream(clip))  # type: ignore[arg-type]
-    assert link.network.seen == [] or "frame 3" in words  # nothing was computed
+        list(restorer.stream(clip))  # type: ignore[arg-type]
+    assert network_of(restorer).inputs == []  # no window was complete before the bad frame
 
 
-def test_bad_frames_of_a_window_are_called_by_their_number() -> None:
-    link = fake_link()
-    window = link.plan(20, 8, 8)[3]
+def test_bad_frames_of_a_window_are_named_by_their_number() -> None:
+    restorer = fake_restorer()
+    window = restorer.plan(20, 8, 8)[3]
     with pytest.raises(InputError, match=f"frame {window.start + 3} .*NaN"):
-        link.restore_window(window, with_value(float("nan"))[:4])
+        restorer.restore_window(window, with_value(float("nan"))[:4])
     with pytest.raises(InputError, match=r"holds 5 frames, but window 3 reads the 4 source frames \[6, 10\)"):
-        link.restore_window(window, GOOD)
+        restorer.restore_window(window, GOOD)
 
 
 def test_frames_of_a_stream_must_have_one_size() -> None:
-    link = fake_link(window=2, overlap=0)
-    found = []
+    restorer = fake_restorer(window=2, overlap=0)
+    results = []
     with pytest.raises(InputError, match=r"frame 4 has shape \(3, 8, 9\), the frames before it \(3, 8, 8\)"):
-        found.extend(link.stream([*GOOD[:4], torch.zeros(3, 8, 9)], cuts="off"))
-    assert len(found) == 2
+        results.extend(restorer.stream([*GOOD[:4], torch.zeros(3, 8, 9)], cuts="off"))
+    assert len(results) == 2
 
 
 @pytest.mark.parametrize("sigma", [-1, 50.5, float("nan"), "20", True, 255])
 def test_bad_sigma(sigma: object) -> None:
     with pytest.raises(InputError, match=r"sigma_255 \(.*\) must be a number between 0 and 50"):
-        fake_link(sigma=True).restore(GOOD, sigma_255=sigma)  # type: ignore[arg-type]
+        fake_restorer(sigma=True).restore(GOOD, sigma_255=sigma)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("sigma", [0, 50, 12.5, np.float32(3)])
 def test_good_sigma(sigma: float) -> None:
-    fake_link(sigma=True).restore(GOOD, sigma_255=sigma)
+    fake_restorer(sigma=True).restore(GOOD, sigma_255=sigma)
 
 
 def test_noise_must_be_told_once_to_those_who_ask() -> None:
     mapped = torch.cat((GOOD, torch.full((5, 1, 8, 8), 0.1)), dim=1)
     with pytest.raises(InputError, match="sigma_255 is missing: model fake"):
-        fake_link(sigma=True).restore(GOOD)
+        fake_restorer(sigma=True).restore(GOOD)
     with pytest.raises(InputError, match="fourth channel; give one"):
-        fake_link(sigma=True).restore(mapped, sigma_255=20)
+        fake_restorer(sigma=True).restore(mapped, sigma_255=20)
     with pytest.raises(InputError, match="takes no noise level"):
-        fake_link().restore(GOOD, sigma_255=20)
+        fake_restorer().restore(GOOD, sigma_255=20)
     with pytest.raises(InputError, match="takes no noise level"):
-        fake_link().stream(GOOD, sigma_255=20)  # at once, not at the first frame
+        fake_restorer().stream(GOOD, sigma_255=20)  # at once, not at the first frame
     with pytest.raises(InputError, match=r"noise levels from 1 to 1.*0 to 0.1961"):
-        fake_link(sigma=True).restore(torch.cat((GOOD, torch.ones(5, 1, 8, 8)), dim=1))
+        fake_restorer(sigma=True).restore(torch.cat((GOOD, torch.ones(5, 1, 8, 8)), dim=1))
 
 
 @pytest.mark.parametrize("cuts", ["on", [1.5], [-3], ["x"]])
 def test_bad_cuts(cuts: object) -> None:
-    link = fake_link()
+    restorer = fake_restorer()
     with pytest.raises(InputError, match="cuts"):
-        link.restore(GOOD, cuts=cuts)  # type: ignore[arg-type]
+        restorer.restore(GOOD, cuts=cuts)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="cuts"):
-        link.stream(GOOD, cuts=cuts)  # type: ignore[arg-type]
+        restorer.stream(GOOD, cuts=cuts)  # type: ignore[arg-type]
 
 
 def test_cuts_outside_the_clip_change_nothing() -> None:
-    assert torch.equal(fake_link().restore(GOOD, cuts=[0, 5, 99]), fake_link().restore(GOOD, cuts=[]))
+    assert torch.equal(fake_restorer().restore(GOOD, cuts=[0, 5, 99]), fake_restorer().restore(GOOD, cuts=[]))
 
 
 @pytest.mark.parametrize(
@@ -108,21 +108,21 @@ def test_cuts_outside_the_clip_change_nothing() -> None:
 )
 def test_bad_sizes_of_a_plan(numbers: tuple, name: str) -> None:
     with pytest.raises(InputError, match=f"{name} .* must be a whole number of at least 1"):
-        fake_link().plan(*numbers)
+        fake_restorer().plan(*numbers)
 
 
 def test_empty_stream() -> None:
     with pytest.raises(InputError, match="at least 1 frame"):
-        list(fake_link().stream(iter(())))
+        list(fake_restorer().stream(iter(())))
     with pytest.raises(InputError, match=r"num_frames \(0\)"):
-        fake_link().stream(GOOD, num_frames=0)
+        fake_restorer().stream(GOOD, num_frames=0)
 
 
 @settings(deadline=None)
-@given(height=st.integers(1, 40), width=st.integers(1, 40), least=st.sampled_from([8, 64]))
-def test_padding_mirrors_with_the_edge_repeated(height: int, width: int, least: int) -> None:
+@given(height=st.integers(1, 40), width=st.integers(1, 40), min_px=st.sampled_from([8, 64]))
+def test_padding_mirrors_with_the_edge_repeated(height: int, width: int, min_px: int) -> None:
     frames = torch.arange(float(height * width)).view(1, height, width)
-    padded = mirror(frames, 8, least)
-    up = [max(-(-n // 8) * 8, least) - n for n in (height, width)]
+    padded = pad_frames(frames, 8, min_px)
+    up = [max(-(-n // 8) * 8, min_px) - n for n in (height, width)]
     expected = np.pad(frames.numpy(), ((0, 0), (0, up[0]), (0, up[1])), mode="symmetric")
     assert torch.equal(padded, torch.from_numpy(expected))
