@@ -198,5 +198,6 @@ def test_the_wheel_holds_what_it_needs(tmp_path: Path) -> None:
     assert web <= names
     assert not any(n.startswith(("tests", "vs_plugin", "weights", "demo")) for n in names)
     required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist:") and "extra" not in line]
-    assert sorted(line.split()[1].split(">")[0] for line in required) == ["einops", "numpy", "safetensors", "torch"]
+    packages = sorted(line.split()[1].split(">")[0] for line in required)
+    assert packages == ["einops", "filelock", "numpy", "safetensors", "torch"]
     assert "License-Expression: Apache-2.0" in metadata
