@@ -21,7 +21,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vrt_core import export_onnx, find_model, load_network
+from vrt_core import export_onnx, find_model
+from vrt_core.models import load_network
 from vrt_core.network import compile_parts
 
 

@@ -1,4 +1,4 @@
-"""Exports a trained model for shipping: ``python -m vrt_train.export RUN --name denoise-small``.
+"""Ship a trained model: ``python -m vrt_train.export RUN --name denoise-small``.
 
 Writes the averaged weights as float16 safetensors beside the manifest, and config, size and sha256 into its entry.
 """

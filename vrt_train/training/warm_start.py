@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -33,7 +34,7 @@ def warm_start(network: VRT, model: str) -> list[str]:
     """
     path = PRETRAINED / f"{model}.safetensors"
     path = path if path.is_file() else Path(model)
-    source = load_network(card_for_file(path), path) if path.is_file() else load_network(find_model(model))
+    source = cast(VRT, load_network(card_for_file(path), path) if path.is_file() else load_network(find_model(model)))
     found = dict(source.named_parameters())
     there = {name for name, _ in source.named_modules()}
     grown = [name for name, _ in network.named_modules() if _BLOCK.search(name) and name not in there]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.core.fakes import fake_link
+from tests.helpers.fake_restorers import fake_restorer
 from vrt_core import InputError, estimate_sigma
 
 
@@ -49,19 +49,19 @@ def test_the_estimate_is_at_most_the_maximum_of_the_models() -> None:
 
 def test_every_scene_gets_its_own_level_through_every_entry_point(caplog: pytest.LogCaptureFixture) -> None:
     clip = torch.cat((with_noise(smooth_clip(3, 64, 64), 10), with_noise(smooth_clip(3, 64, 64).flip(-1), 40, seed=1)))
-    link = fake_link(sigma=True)
+    restorer = fake_restorer(sigma=True)
     with caplog.at_level(logging.INFO, logger="vrt_core"):
-        whole = link.restore(clip, sigma_255="auto", cuts=[3])
+        whole = restorer.restore(clip, sigma_255="auto", cuts=[3])
     levels = [float(line.split("sigma ")[1].split()[0]) for line in caplog.messages if "estimated" in line]
     assert levels == pytest.approx([10, 40], rel=0.06)
-    streamed = torch.stack(list(link.stream(iter(clip), sigma_255="auto", cuts=[3])))
+    streamed = torch.stack(list(restorer.stream(iter(clip), sigma_255="auto", cuts=[3])))
     assert torch.equal(whole, streamed)
     for scene, restored in zip(clip.split(3), whole.split(3), strict=True):
-        assert torch.equal(link.restore(scene, sigma_255=estimate_sigma(scene), cuts="off"), restored)
+        assert torch.equal(restorer.restore(scene, sigma_255=estimate_sigma(scene), cuts="off"), restored)
 
 
 def test_auto_is_refused_where_no_level_is_accepted() -> None:
     with pytest.raises(InputError, match="takes no noise level"):
-        fake_link().restore(torch.rand(2, 3, 16, 16), sigma_255="auto")
+        fake_restorer().restore(torch.rand(2, 3, 16, 16), sigma_255="auto")
     with pytest.raises(InputError, match="or 'auto'"):
-        fake_link(sigma=True).restore(torch.rand(2, 3, 16, 16), sigma_255="much")  # type: ignore[arg-type]
+        fake_restorer(sigma=True).restore(torch.rand(2, 3, 16, 16), sigma_255="much")  # type: ignore[arg-type]
