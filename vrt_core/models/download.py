@@ -65,27 +65,14 @@ def download(
             return source
     if source is None and card.url is None:
         raise WeightsError(f"no address is known for the weights of {card.name}; give a source (--from)")
-    job = _Job(
+    return _Job(
         card=card,
         origin=_locate(card, str(source if source is not None else card.url)),
         folder=Path(folder).expanduser() if folder is not None else models_dir(),
         on_bytes=on_bytes,
         raise_if_cancelled=raise_if_cancelled,
         retry_policy=retry_policy,
-    )
-    with explain_disk_errors(job.folder):
-        job.folder.mkdir(parents=True, exist_ok=True)
-
-    def log_waiting() -> None:
-        _log.warning("waiting for another download of %s", card.name)
-
-    with ExitStack() as stack:
-        with explain_disk_errors(job.target):
-            stack.enter_context(hold_lock(job.target, raise_if_cancelled=raise_if_cancelled, on_wait=log_waiting))
-        for path in (job.target, job.folder / card.file):
-            if _is_valid(path, card):
-                return path
-        return job.run()
+    ).run()
 
 
 def _shipped_path(card: ModelCard) -> Path:
@@ -160,6 +147,23 @@ class _Job:
         return redacted(self.origin) if isinstance(self.origin, str) else str(self.origin)
 
     def run(self) -> Path:
+        """Return the file; fetch it if no valid one is in the folder. Other downloads of the model wait meanwhile."""
+
+        def log_waiting() -> None:
+            _log.warning("waiting for another download of %s", self.card.name)
+
+        with explain_disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        lock = hold_lock(self.target, raise_if_cancelled=self.raise_if_cancelled, on_wait=log_waiting)
+        with ExitStack() as stack:
+            with explain_disk_errors(self.target):
+                stack.enter_context(lock)
+            for path in (self.target, self.folder / self.card.file):
+                if _is_valid(path, self.card):
+                    return path
+            return self._fetch_and_install()
+
+    def _fetch_and_install(self) -> Path:
         """Fetch, verify and install; if a file joined from several connections is wrong, once more from the start."""
         for is_last_attempt in (False, True):
             is_joined = self._fetch_or_copy()
