@@ -1,23 +1,23 @@
-"""What can go wrong, by kind. Messages name the argument, its value, the rule, the unit, and what to do."""
+"""Exceptions of the project. A message names the argument, its value, the rule, the unit, and the remedy."""
 
 from __future__ import annotations
 
 
 class VRTError(Exception):
-    """Any error that this project raises on purpose."""
+    """Base class of all errors that this project raises on purpose."""
 
 
 class InputError(VRTError, ValueError):
-    """An argument or a frame that the engine cannot work with."""
+    """An argument or a frame is invalid."""
 
 
 class WeightsError(VRTError, RuntimeError):
-    """Weights that are missing, damaged, of another model, or could not be fetched."""
+    """Weights are missing, damaged, of another model, or cannot be downloaded."""
 
 
 class NumericsError(VRTError, RuntimeError):
-    """A result that is not finite."""
+    """A result is not finite."""
 
 
 class Cancelled(VRTError):
-    """The caller asked to stop."""
+    """The caller cancelled the work."""

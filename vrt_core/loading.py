@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -15,13 +15,11 @@ from .inference.runner import INTERPOLATION_FRAMES, FrameInterpolator, FrameRest
 from .inference.tile_executor import TileExecutor
 from .inference.window_plan import check_window
 from .models.cards import ModelCard, find_model
-from .models.checkpoint import card_for_file
+from .models.checkpoint import WEIGHT_SUFFIXES, card_for_file
 from .models.store import load_network
 from .network import VRT
 from .options import FACTORS, RestoreOptions
 from .restorer import Restorer
-
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 
 IsOutOfMemory = Callable[[BaseException], bool]
 """Tells whether an exception means that the device is out of memory."""
@@ -54,7 +52,7 @@ def load_restorer(
     dtype = pick_dtype(options.precision, device)
     files, card = _find_files(name_or_path)
     return make_restorer(
-        [(cast(VRT, load_network(card, path, folder=folder)), card) for card, path in files],
+        [(load_network(card, path, folder=folder), card) for card, path in files],
         options,
         card=card,
         device=device,
@@ -164,7 +162,7 @@ def _find_files(name_or_path: str | Path) -> tuple[list[tuple[ModelCard, Path | 
     files: list[tuple[ModelCard, Path | None]] = []
     chain_card = None
     for part in name_or_path.split("+"):
-        if part.strip().endswith(_SUFFIXES):
+        if part.strip().endswith(WEIGHT_SUFFIXES):
             path = Path(part.strip())
             files.append((card_for_file(path), path))
             continue

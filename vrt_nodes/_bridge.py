@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import vrt_core as core
+    from vrt_core import models
     from vrt_media import colour, planes, timeline
 else:
 
@@ -16,7 +17,7 @@ else:
         parent = __package__.rpartition(".")[0]
         return import_module(f"{parent}.{name}" if parent else name)
 
-    core = _find("vrt_core")
+    core, models = _find("vrt_core"), _find("vrt_core.models")
     colour, planes, timeline = (_find(f"vrt_media.{name}") for name in ("colour", "planes", "timeline"))
 
-__all__ = ["colour", "core", "planes", "timeline"]
+__all__ = ["colour", "core", "models", "planes", "timeline"]

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import folder_paths
 
-from ._bridge import core
+from ._bridge import core, models
 
 if TYPE_CHECKING:
     from vrt_core import ModelCard
 
-FOLDER, SUFFIXES = "vrt", {".safetensors", ".pth"}
+FOLDER = "vrt"
 
 
 def add_model_folder() -> None:
@@ -22,7 +22,7 @@ def add_model_folder() -> None:
     folder = os.path.join(folder_paths.models_dir, FOLDER)
     folder_paths.add_model_folder_path(FOLDER, folder)
     folders = folder_paths.folder_names_and_paths[FOLDER][0]
-    folder_paths.folder_names_and_paths[FOLDER] = (folders, set(SUFFIXES))  # else every file counts
+    folder_paths.folder_names_and_paths[FOLDER] = (folders, set(models.WEIGHT_SUFFIXES))  # else every file counts
     with suppress(OSError):
         os.makedirs(folder, exist_ok=True)
 

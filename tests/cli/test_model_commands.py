@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 
 from vrt_cli.commands.models import describe_weights
 from vrt_cli.main import app
-from vrt_core import MODELS, WeightsError, load_weights, save_weights
+from vrt_core import MODELS, WeightsError
+from vrt_core.models import WEIGHT_SUFFIXES, load_weights, save_weights
 
 SMALLEST = "009_VRT_videofi_Vimeo_4frames"
 
@@ -106,6 +107,13 @@ def test_info_describes_weights(tmp_path: Path, shelf: Path) -> None:
     (tmp_path / "a.pth").write_text("<html>")
     with pytest.raises(WeightsError, match="web page"):
         describe_weights(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("suffix", WEIGHT_SUFFIXES)
+def test_info_recognizes_weights_by_every_suffix(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a{suffix}").write_text("<html>")
+    result = vrt("info", str(tmp_path / f"a{suffix}"))
+    assert "is a web page, not a weights file" in result.stderr
 
 
 def test_info_names_all_models_that_are_alike(tmp_path: Path) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
 
 import vrt_core  # its names are looked up when used: `vrt --help` does not wait for torch
+from vrt_core.models import load_network
 from vrt_media.clip import MediaError
-
-if TYPE_CHECKING:
-    from vrt_core import VRT
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +36,7 @@ def export(
     card = vrt_core.find_model(name)
     if card.links:
         raise vrt_core.InputError(f"{card.name} is a chain; export one by one: {', '.join(card.links)}")
-    network = cast("VRT", vrt_core.load_network(card))
+    network = load_network(card)
     if frames is None:
         frames = network.num_input_frames or card.window_frames
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # else it tells of torchvision, which nothing here needs

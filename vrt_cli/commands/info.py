@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from vrt_core.models import WEIGHT_SUFFIXES
 from vrt_media.clip import IMAGE_SUFFIXES
-
-WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 
 Line = tuple[str, str]
 

@@ -1,1 +1,6 @@
-"""Measurements on frames that need no network: scene cuts and noise level."""
+"""Scene cuts and noise level of frames, measured without a network."""
+
+from .noise import estimate_sigma
+from .scenes import CutDetector, find_cuts
+
+__all__ = ["CutDetector", "estimate_sigma", "find_cuts"]

@@ -1,8 +1,8 @@
-"""How noisy a clip is, where nobody says so.
+"""Blind estimation of the noise level of a clip.
 
-Small patches of pictures lie in few dimensions, white noise in all alike: the smallest eigenvalues of the covariance of
-patches are the variance of the noise. From: Chen, Zhu, Heng, "An efficient statistical method for image noise level
-estimation" (ICCV 2015).
+Patches of a clean image span a subspace of few dimensions, and white noise has the same variance in every dimension.
+So the smallest eigenvalues of the covariance of the patches equal the variance of the noise. Method: Chen, Zhu, Heng,
+"An efficient statistical method for image noise level estimation" (ICCV 2015).
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from ..network.ops.onednn import quick_products
 from ..options import MAX_SIGMA_255
 
 PATCH_PX = 8
-_PATCHES = 1 << 15  # looked at, of all frames together: enough for about 1 % of sigma
-_LEAST_PATCHES = 4 * PATCH_PX**2  # fewer say too little about so many dimensions
+_TARGET_PATCHES = 1 << 15  # sampled from all frames together; enough for an error of about 1 % of sigma
+_MIN_PATCHES = 4 * PATCH_PX**2  # four for each of the 64 dimensions; with fewer the covariance is unreliable
 
 
 @torch.no_grad()
 def estimate_sigma(frames: Tensor) -> float:
     """Estimate the standard deviation of white Gaussian noise from frames of one scene.
 
-    Every colour channel is looked at alone, so noise may be coupled between channels. Noise that is blurred (scaled
-    up, or strongly compressed) hides from the estimate, which is too low then.
+    Every colour channel is analysed separately, so the noise of the channels may be correlated. The estimate is too low
+    if the noise is not white, as in enlarged or strongly compressed frames.
 
     Args:
         frames: (T, C, H, W), RGB in [0, 1] in the first three channels; any size.
 
     Returns:
-        The estimate in 8-bit units, 0 to 50; the root mean square over the channels. 0 if there is too little to see.
+        Root mean square of the estimates of the channels, in 8-bit units, 0 to 50; 0 if the frames are too small.
     """
     T, H, W = len(frames), *frames.shape[-2:]
     side = min(PATCH_PX, H, W)
-    step = max(1, math.isqrt(T * H * W // _PATCHES))
+    step = max(1, math.isqrt(T * H * W // _TARGET_PATCHES))
     patches = frames[:, :3].unfold(-2, side, step).unfold(-2, side, step)  # (T, 3, h, w, side, side)
-    patches = patches.transpose(0, 1).reshape(3, -1, side * side)
-    if side < PATCH_PX or patches.shape[1] < _LEAST_PATCHES:
+    patches = patches.transpose(0, 1).reshape(3, -1, side * side)  # (3, T * h * w, side * side)
+    if side < PATCH_PX or patches.shape[1] < _MIN_PATCHES:
         return 0.0
     centred = (patches - patches.mean(dim=1, keepdim=True)).float()
     with quick_products(centred):
-        covariance = centred.mT @ centred / patches.shape[1]
-    variances = [_smallest(values) for values in torch.linalg.eigvalsh(covariance.double().cpu())]
+        covariance = centred.mT @ centred / patches.shape[1]  # (3, side * side, side * side)
+    variances = [_noise_variance(values) for values in torch.linalg.eigvalsh(covariance.double().cpu())]
     sigma = math.sqrt(max(sum(variances) / len(variances), 0.0))
     return min(255 * sigma, float(MAX_SIGMA_255))
 
 
-def _smallest(eigenvalues: Tensor) -> float:
-    """Return the mean of those that the noise alone explains: symmetric about their mean (theorem 1 of the paper).
+def _noise_variance(eigenvalues: Tensor) -> float:
+    """Return the mean of the eigenvalues of the noise subspace, whose mean equals their median (paper, theorem 1).
 
     Args:
         eigenvalues: In ascending order.

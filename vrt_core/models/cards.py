@@ -1,7 +1,7 @@
-"""The model cards: what each model does, how its network is built, and where its weights come from.
+"""Model cards: the task of each model, the config of its network, and the origin of its weights.
 
-The facts live in ``manifest.json``, read on first use: in ``weights/`` of a clone, in ``vrt_core/_weights/`` of an
-installed wheel. The small models that ship lie beside it.
+The cards are stored in ``manifest.json``, which is read on first use: from ``weights/`` in a clone, from
+``vrt_core/_weights/`` in an installed wheel. The weights of the shipped models are in the same folder.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from typing import Any
 from ..errors import InputError, WeightsError
 
 TASKS = ("sr", "deblur", "denoise", "interpolate", "space-time-sr", "flow")
-"""What a card can be for; "space-time-sr" is a chain of two models, "flow" a component used in training."""
+"""Tasks of models; "space-time-sr" is a chain of two models, "flow" a component that training uses."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """All that is known about one model, or about a named chain of models.
+    """Description of one model, or of a named chain of models. The fields are those of the manifest.
 
     Raises:
         InputError: If a field is out of its range.
     """
 
     name: str
-    """How users ask for it; also the stem of its converted file."""
+    """The name that users give; also the stem of the converted file."""
 
     task: str
     """One of ``TASKS``."""
@@ -42,16 +42,16 @@ class ModelCard:
     """Arguments of ``build_network``; empty for a chain."""
 
     window_frames: int = 1
-    """Frames that the network sees together, unless the user says otherwise."""
+    """Default number of frames that the network processes together."""
 
     overlap_frames: int = 0
-    """Frames shared by two neighbouring windows, counted once."""
+    """Default number of frames that two neighbouring windows have in common."""
 
     file: str = ""
     """Name of the weights file as released or shipped; empty for a chain."""
 
     url: str | None = None
-    """Where the file is released; None if it is not to be fetched."""
+    """Address of the released file; None if there is none to download."""
 
     bytes: int | None = None
     """Size of ``file``, if published."""
@@ -60,16 +60,16 @@ class ModelCard:
     """Lower-case hexadecimal digest of ``file``, if published."""
 
     parameters: int | None = None
-    """Numbers in the weights; in float32 the converted file takes four bytes for each."""
+    """Number of parameters; the converted file has four bytes for each (float32)."""
 
     licence: str = "unknown"
-    """Of the weights, as an SPDX name where there is one."""
+    """Licence of the weights, as an SPDX identifier where there is one."""
 
     source: str = ""
-    """Who made the weights, and what they were trained on."""
+    """Authors of the weights, and the training data."""
 
     description: str = ""
-    """One line for lists."""
+    """One line, for lists of models."""
 
     shipped: bool = False
     """Whether the file comes with the project."""
@@ -78,7 +78,7 @@ class ModelCard:
     """Names of the models that a chain runs, in order; empty for a single model."""
 
     part: str = ""
-    """For a component: prefix of the network's parameters that the file holds, without that prefix."""
+    """Of a component: prefix of its parameters in the whole network; the names in the file do not have it."""
 
     def __post_init__(self) -> None:
         if not self.name or self.name != Path(self.name).name:
@@ -99,36 +99,36 @@ class ModelCard:
 
     @property
     def converted_file(self) -> str:
-        """Name of the file that ``download`` leaves: safetensors, without index buffers."""
+        """Name of the file that ``download`` writes: safetensors, without index buffers."""
         return self.file if self.file.endswith(".safetensors") else f"{self.name}.safetensors"
 
 
 def card_from_dict(facts: Mapping[str, Any], where: str) -> ModelCard:
-    """Make a card from JSON values, which may come from a file that nobody vouches for.
+    """Make a card from JSON values, which may come from an untrusted file.
 
     Args:
         facts: Field names and values.
-        where: What the values were read from, for the error message.
+        where: The file that the values come from, for the error message.
 
     Raises:
         WeightsError: If a field is unknown, missing, of the wrong type, or out of range.
     """
-    kinds: dict[str, tuple[type, ...]] = {"config": (dict,), "links": (list, tuple)}
+    types: dict[str, tuple[type, ...]] = {"config": (dict,), "links": (list, tuple)}
     for name in ("scale", "window_frames", "overlap_frames"):
-        kinds[name] = (int,)
+        types[name] = (int,)
     for name in ("bytes", "parameters"):
-        kinds[name] = (int, type(None))
+        types[name] = (int, type(None))
     for name in ("url", "sha256"):
-        kinds[name] = (str, type(None))
-    kinds["shipped"] = (bool,)
+        types[name] = (str, type(None))
+    types["shipped"] = (bool,)
     known = {f.name for f in fields(ModelCard)}
     for name, value in facts.items():
         if name not in known:
             raise WeightsError(f"{where}: unknown field {name!r} in a model card; known: {', '.join(sorted(known))}")
-        kind = kinds.get(name, (str,))
-        if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
-            wanted = " or ".join("null" if k is type(None) else k.__name__ for k in kind)
-            raise WeightsError(f"{where}: field {name!r} of a model card is {value!r}, expected {wanted}")
+        allowed = types.get(name, (str,))
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+            expected = " or ".join("null" if t is type(None) else t.__name__ for t in allowed)
+            raise WeightsError(f"{where}: field {name!r} of a model card is {value!r}, expected {expected}")
     try:
         return ModelCard(**{**facts, "links": tuple(facts.get("links", ()))})
     except (InputError, TypeError) as error:
@@ -136,19 +136,23 @@ def card_from_dict(facts: Mapping[str, Any], where: str) -> ModelCard:
 
 
 def shipped_dir() -> Path:
-    """Folder of the manifest and of the models that come with the project."""
+    """Folder of the manifest and of the shipped models."""
     package = Path(__file__).resolve().parents[1]
     return package / "_weights" if (package / "_weights").is_dir() else package.parent / "weights"
 
 
 def manifest_path() -> Path:
-    """The manifest: ``manifest.json`` in :func:`shipped_dir`."""
+    """Path of ``manifest.json`` in :func:`shipped_dir`."""
     return shipped_dir() / "manifest.json"
 
 
 @cache
 def read_manifest(path: Path) -> dict[str, dict[str, ModelCard]]:
-    """Cards of each section by name; in the order of the file."""
+    """Cards of each section of the manifest by name, in the order of the file.
+
+    Raises:
+        WeightsError: If the file cannot be read, or contains an invalid card.
+    """
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -165,7 +169,7 @@ def read_manifest(path: Path) -> dict[str, dict[str, ModelCard]]:
 
 
 class _Section(Mapping[str, ModelCard]):
-    """One section of the manifest, read when first looked at."""
+    """One section of the manifest, as a mapping that reads the file on first access."""
 
     def __init__(self, section: str) -> None:
         self._section = section
@@ -187,41 +191,41 @@ class _Section(Mapping[str, ModelCard]):
 
 
 MODELS: Mapping[str, ModelCard] = _Section("models")
-"""Every model that ``load_restorer`` takes, by name: shipped, official, and named chains."""
+"""All models of ``load_restorer`` by name: shipped models, official models, and named chains."""
 
 COMPONENTS: Mapping[str, ModelCard] = _Section("components")
-"""Weights of parts of the network, for training; fetched like models, but nothing is restored with them alone."""
+"""Weights of parts of the network, for training. They are downloaded like models, but cannot restore alone."""
 
 
 def find_model(name: str, *, components: bool = False) -> ModelCard:
-    """Look a card up by its name or by the beginning of its name, if only one begins so ("001").
+    """Find a card by its name or by a prefix of the name that only one model has ("001").
 
     Args:
-        name: Upper or lower case.
-        components: Whether to look among the components as well.
+        name: Name or prefix; case does not matter.
+        components: Whether to search the components as well.
 
     Raises:
-        InputError: If none or several fit; the message lists the nearest names.
+        InputError: If no name or several names match; the message lists the nearest ones.
     """
     cards = {**MODELS, **COMPONENTS} if components else dict(MODELS)
     if name in cards:
         return cards[name]
-    wanted = name.strip().lower()
-    begun = [key for key in cards if wanted and key.lower().startswith(wanted)]
-    exact = [key for key in begun if key.lower() == wanted]
-    if len(exact or begun) == 1:
-        return cards[(exact or begun)[0]]
-    if begun:
-        raise InputError(f"model ({name!r}) is not one name but the beginning of {len(begun)}: {', '.join(begun)}")
-    lower = {key.lower(): key for key in cards}
-    near = [lower[key] for key in difflib.get_close_matches(wanted, lower, n=3, cutoff=0.4)]
-    near = [key for key in cards if wanted and wanted in key.lower()] or near
-    which = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(cards)}"
-    raise InputError(f"model ({name!r}) is unknown; {which}; `vrt models` says what each does")
+    query = name.strip().lower()
+    matches = [key for key in cards if query and key.lower().startswith(query)]
+    exact = [key for key in matches if key.lower() == query]
+    if len(exact or matches) == 1:
+        return cards[(exact or matches)[0]]
+    if matches:
+        raise InputError(f"model ({name!r}) is not one name but the beginning of {len(matches)}: {', '.join(matches)}")
+    by_lower_name = {key.lower(): key for key in cards}
+    similar = [by_lower_name[key] for key in difflib.get_close_matches(query, by_lower_name, n=3, cutoff=0.4)]
+    nearest = [key for key in cards if query and query in key.lower()] or similar
+    suggestion = f"nearest: {', '.join(nearest)}" if nearest else f"known: {', '.join(cards)}"
+    raise InputError(f"model ({name!r}) is unknown; {suggestion}; `vrt models` says what each does")
 
 
 def card_to_json(card: ModelCard) -> str:
     """The fields of a card that differ from their defaults, on one line; ``card_from_dict`` reads them back."""
-    plain = ModelCard(name=card.name, task=card.task)
-    facts = {k: v for k, v in asdict(card).items() if k in ("name", "task") or v != getattr(plain, k)}
+    default = ModelCard(name=card.name, task=card.task)
+    facts = {k: v for k, v in asdict(card).items() if k in ("name", "task") or v != getattr(default, k)}
     return json.dumps(facts, sort_keys=True)

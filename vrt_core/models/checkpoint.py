@@ -1,4 +1,8 @@
-"""Weight files: reading them as data, never as code; telling which model they fit; writing them."""
+"""Reads and writes weight files (safetensors and PyTorch checkpoints) and matches their shapes with the models.
+
+A checkpoint is read as data: pickled code is never executed. torch is imported inside the functions that need it, so
+that commands without a network, such as ``vrt models`` and ``vrt --help``, start without loading it.
+"""
 
 from __future__ import annotations
 
@@ -8,43 +12,47 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors
-import safetensors.torch
-import torch
-from torch import Tensor
 
 from ..errors import InputError, WeightsError
 from .cards import COMPONENTS, MODELS, ModelCard, card_from_dict, card_to_json
-from .digests import write_then_rename
+from .files import write_atomically
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+"""Suffixes of weight files, lower case."""
 
 _INDEX_BUFFER = re.compile(r"(.*\.)?(relative_position_index|position_bias)|(spynet\.)?(mean|std)")
-_METADATA_KEY = "vrt"  # the only one, since safetensors writes several in no fixed order
-_NAMED_KEYS = 3
+_METADATA_KEY = "vrt"  # a single key, because safetensors writes several in no fixed order
+_MAX_LISTED_NAMES = 3
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A weight file, read."""
+    """The content of a weight file."""
 
     tensors: Mapping[str, Tensor]
-    """As stored, on the CPU; index buffers left out."""
+    """Parameters by name, with the dtype of the file, on the CPU; without index buffers."""
 
     kind: str
     """Either "safetensors" or "torch"."""
 
-    about: Mapping[str, Any]
-    """What :func:`save_weights` wrote beside the tensors: ``card``, ``model``, ``source_sha256``; or empty."""
+    metadata: Mapping[str, Any]
+    """What :func:`save_weights` stored beside the tensors: ``card``, ``model``, ``source_sha256``; or empty."""
 
 
 def file_kind(path: Path) -> str:
-    """Whether a file is "safetensors" or "torch", told from the first bytes; nothing is parsed.
+    """Return "safetensors" or "torch" from the first bytes of a file, without parsing it.
 
     Raises:
-        WeightsError: If it is neither; says what it is instead, if that is plain.
+        WeightsError: If it is neither; the message names web pages and Git LFS pointers.
     """
     try:
         size = path.stat().st_size
@@ -72,32 +80,34 @@ def file_kind(path: Path) -> str:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a weight file of either kind, without its index buffers.
 
-    A PyTorch checkpoint is the state dict itself, or holds it under ``params`` or ``params_ema``, in this order.
-    It is read with ``weights_only=True``: tensors and plain containers, no code.
+    A PyTorch checkpoint is the state dict itself, or contains it under ``params`` or ``params_ema``; ``params`` takes
+    precedence. It is read with ``weights_only=True``: tensors and plain containers, no code.
 
     Raises:
-        WeightsError: If the file is damaged, cut off, not a weights file, or asks to run code.
+        WeightsError: If the file is damaged, truncated, not a weights file, or contains code.
     """
     kind = file_kind(path)
-    about: Mapping[str, Any] = {}
+    metadata: Mapping[str, Any] = {}
     if kind == "safetensors":
         try:
             with safetensors.safe_open(path, framework="pt") as file:
-                about = _parse_about((file.metadata() or {}).get(_METADATA_KEY))
+                metadata = _parse_metadata((file.metadata() or {}).get(_METADATA_KEY))
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
             raise WeightsError(f"{path} is damaged or cut off: {_first_line(error)}; download it again") from error
     else:
         state = _state_dict(_unpickle_tensors(path), path)
-    return Checkpoint({k: v for k, v in state.items() if not _INDEX_BUFFER.fullmatch(k)}, kind, about)
+    return Checkpoint({k: v for k, v in state.items() if not _INDEX_BUFFER.fullmatch(k)}, kind, metadata)
 
 
-def _parse_about(text: str | None) -> Mapping[str, Any]:
-    about = json.loads(text) if text else {}
-    return about if isinstance(about, dict) else {}
+def _parse_metadata(text: str | None) -> Mapping[str, Any]:
+    metadata = json.loads(text) if text else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _unpickle_tensors(path: Path) -> Any:
+    import torch
+
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged pickles raise errors of any type
@@ -111,6 +121,8 @@ def _unpickle_tensors(path: Path) -> Any:
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+    from torch import Tensor
+
     if isinstance(content, Mapping):
         for key in ("params", "params_ema"):
             if isinstance(content.get(key), Mapping):
@@ -118,10 +130,10 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
                 break
         if content and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):
             return dict(content)
-        found = f"keys {_some(str(key) for key in content)}"
+        content_name = f"keys {_some(str(key) for key in content)}"
     else:
-        found = f"a {type(content).__name__}"
-    raise WeightsError(f"{path} holds {found} instead of named tensors, bare or under 'params' or 'params_ema'")
+        content_name = f"a {type(content).__name__}"
+    raise WeightsError(f"{path} holds {content_name} instead of named tensors, bare or under 'params' or 'params_ema'")
 
 
 def _first_line(error: BaseException) -> str:
@@ -130,23 +142,25 @@ def _first_line(error: BaseException) -> str:
 
 
 def _some(names: Iterable[str]) -> str:
-    """The first few names, and how many more."""
-    listed = list(names)
-    more = len(listed) - _NAMED_KEYS
-    return ", ".join(listed[:_NAMED_KEYS]) + (f", and {more} more" if more > 0 else "")
+    """The first three names and the number of the others, for error messages."""
+    all_names = list(names)
+    num_others = len(all_names) - _MAX_LISTED_NAMES
+    return ", ".join(all_names[:_MAX_LISTED_NAMES]) + (f", and {num_others} more" if num_others > 0 else "")
 
 
 def expected_shapes(card: ModelCard) -> Shapes:
-    """Names and shapes of the parameters that a card's file must hold.
+    """Names and shapes of the parameters that a card's file must contain.
 
     Raises:
-        InputError: If the card's config makes no network.
+        InputError: If no network can be built from the card's config.
     """
     return _network_shapes(json.dumps(dict(card.config), sort_keys=True), card.part)
 
 
 @lru_cache(maxsize=32)
 def _network_shapes(config: str, part: str) -> Shapes:
+    import torch
+
     from ..network import build_network
 
     with torch.device("meta"):  # shapes without memory
@@ -158,51 +172,51 @@ def _network_shapes(config: str, part: str) -> Shapes:
     }
 
 
-def identify(state_dict: Mapping[str, Tensor]) -> list[str]:
-    """Names of all models and components that a state dict fits, by parameter names and shapes.
+def matching_models(state_dict: Mapping[str, Tensor]) -> list[str]:
+    """Names of all models and components that have the parameter names and shapes of a state dict.
 
-    Some models are alike in shape (003 and 004; 005, 006 and 007): then all are returned, and only the name of
-    the file can tell.
+    Some models have equal shapes (003 and 004; 005, 006 and 007). Then all of them are returned, and only the name of
+    the file can tell which one it is.
 
     Args:
-        state_dict: Index buffers may be there or not.
+        state_dict: With or without index buffers.
     """
-    shapes = {k: tuple(v.shape) for k, v in state_dict.items() if not _INDEX_BUFFER.fullmatch(k)}
+    shapes = {name: tuple(tensor.shape) for name, tensor in state_dict.items() if not _INDEX_BUFFER.fullmatch(name)}
     cards = [card for card in (*MODELS.values(), *COMPONENTS.values()) if not card.links]
     return [card.name for card in cards if expected_shapes(card) == shapes]
 
 
 def check_fit(checkpoint: Checkpoint, card: ModelCard, path: Path) -> None:
-    """Check that a file holds exactly the parameters of a model, all finite.
+    """Check that a file contains exactly the parameters of a model, and that all of them are finite.
 
     Raises:
-        WeightsError: If not; says which model the file does fit, or else what differs.
+        WeightsError: If not; the message names the model that the file does fit, or else the differences.
     """
     tensors = checkpoint.tensors
-    wanted = expected_shapes(card)
+    expected = expected_shapes(card)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if shapes != wanted:
-        if names := identify(tensors):
+    if shapes != expected:
+        if names := matching_models(tensors):
             alike = " (alike in shape: the name decides)" if len(names) > 1 else ""
             raise WeightsError(f"{path} is not for {card.name}: it fits {' or '.join(names)}{alike}")
-        raise WeightsError(f"{path} does not fit {card.name}, nor any model known: {_differences(shapes, wanted)}")
+        raise WeightsError(f"{path} does not fit {card.name}, nor any model known: {_differences(shapes, expected)}")
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             raise WeightsError(f"{path}: {name} is stored as {_dtype_name(tensor.dtype)}, expected floating point")
-        if not torch.isfinite(tensor).all():
+        if not tensor.isfinite().all():
             raise WeightsError(f"{path}: {name} holds NaN or infinity; the file is damaged or its training failed")
 
 
-def _differences(shapes: Shapes, wanted: Shapes) -> str:
-    missing = [name for name in wanted if name not in shapes]
-    unexpected = [name for name in shapes if name not in wanted]
+def _differences(shapes: Shapes, expected: Shapes) -> str:
+    missing = [name for name in expected if name not in shapes]
+    unexpected = [name for name in shapes if name not in expected]
     other = [
         f"{name} {shapes[name]} instead of {shape}"
-        for name, shape in wanted.items()
+        for name, shape in expected.items()
         if name in shapes and shapes[name] != shape
     ]
-    found = (("missing", missing), ("unexpected", unexpected), ("of another shape", other))
-    return "; ".join(f"{len(names)} {how}: {_some(names)}" for how, names in found if names)
+    groups = (("missing", missing), ("unexpected", unexpected), ("of another shape", other))
+    return "; ".join(f"{len(names)} {label}: {_some(names)}" for label, names in groups if names)
 
 
 def _dtype_name(dtype: torch.dtype) -> str:
@@ -210,13 +224,13 @@ def _dtype_name(dtype: torch.dtype) -> str:
 
 
 def to_float32(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors in float32, each contiguous and owner of its memory (what is so already is not copied)."""
-    own = {}
+    """The tensors in float32, contiguous, each with a storage of its own; copied only where they are not so already."""
+    result = {}
     for name, tensor in tensors.items():
-        tensor = tensor.detach().to(torch.float32).contiguous()
-        shared = tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size()
-        own[name] = tensor.clone() if shared else tensor
-    return own
+        tensor = tensor.detach().float().contiguous()
+        is_view = tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size()
+        result[name] = tensor.clone() if is_view else tensor
+    return result
 
 
 def save_weights(
@@ -224,66 +238,75 @@ def save_weights(
     state_dict: Mapping[str, Tensor],
     *,
     card: ModelCard | None = None,
-    about: Mapping[str, Any] | None = None,
-    dtype: torch.dtype = torch.float32,
+    metadata: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a state dict as safetensors, index buffers left out; equal input gives equal bytes.
+    """Write a state dict as safetensors, without index buffers; equal input gives equal bytes.
 
     Args:
         path: Written under a temporary name, then renamed.
         state_dict: Of a whole network.
-        card: Stored in the file, so that it can be used by its path alone. Needed for networks of one's own.
-        about: Other facts to store, as JSON.
-        dtype: Of the stored numbers; loading makes them float32 again.
+        card: Stored in the file, so that the file can be loaded by its path alone. Required for networks that are not
+            in the list of models.
+        metadata: Other facts to store; JSON values.
+        dtype: Of the stored numbers, float32 by default; loading converts them to float32.
 
     Raises:
         OSError: If the file cannot be written.
     """
-    facts: dict[str, Any] = dict(about or {})
+    import safetensors.torch
+    import torch
+
+    facts: dict[str, Any] = dict(metadata or {})
     if card is not None:
         facts["card"] = json.loads(card_to_json(card))
     tensors = {
-        name: tensor.to("cpu", dtype)
+        name: tensor.to("cpu", dtype or torch.float32)
         for name, tensor in to_float32(state_dict).items()
         if not _INDEX_BUFFER.fullmatch(name)
     }
-    metadata = {_METADATA_KEY: json.dumps(facts, sort_keys=True)} if facts else None
-    write_then_rename(path, safetensors.torch.save(tensors, metadata))
+    header = {_METADATA_KEY: json.dumps(facts, sort_keys=True)} if facts else None
+    write_atomically(path, safetensors.torch.save(tensors, header))
 
 
 def card_for_file(path: Path) -> ModelCard:
-    """The card of a weight file given by its path.
+    """The card of a weight file that is given by its path.
 
-    It is the one stored in the file, else that of the model whose shapes fit; among models alike in shape, the
-    one that the file is named after, else the first of them, renamed after the file: they differ in their
-    training only, never in how they run.
+    A card stored in the file takes precedence. Else it is the card of the model with the shapes of the file. If several
+    models have them, the one named like the file is taken, else the first of them under the name of the file: such
+    models differ in their training only, not in how they run.
 
     Raises:
         WeightsError: If the file is damaged or fits no model.
     """
-    return card_of(read_checkpoint(path), path)
+    return card_for_checkpoint(read_checkpoint(path), path)
 
 
-def card_of(checkpoint: Checkpoint, path: Path) -> ModelCard:
-    """As :func:`card_for_file`, of a file already read."""
-    if isinstance(facts := checkpoint.about.get("card"), dict):
-        card = card_from_dict(facts, str(path))
-        card = replace(card, file=path.name, url=None, bytes=None, sha256=None, shipped=False)
-        try:
-            check_fit(checkpoint, card, path)
-        except (InputError, TypeError, ValueError, ArithmeticError, LookupError) as error:
-            told = _first_line(error)
-            raise WeightsError(f"{path}: the config stored in the file makes no network: {told}") from error
-        return card
-    names = identify(checkpoint.tensors)
+def card_for_checkpoint(checkpoint: Checkpoint, path: Path) -> ModelCard:
+    """The card of a file whose content has been read already; see :func:`card_for_file`."""
+    if isinstance(facts := checkpoint.metadata.get("card"), dict):
+        return _own_card(facts, checkpoint, path)
+    names = matching_models(checkpoint.tensors)
     if not names:
         raise WeightsError(
             f"{path} fits no model known ({len(checkpoint.tensors)} tensors: {_some(checkpoint.tensors)}), "
             "and holds no card of its own"
         )
     cards = {**MODELS, **COMPONENTS}
-    for name in (checkpoint.about.get("model"), path.stem):
+    for name in (checkpoint.metadata.get("model"), path.stem):
         if name in names:
             return cards[str(name)]
     card = cards[names[0]]
     return card if len(names) == 1 else replace(card, name=path.stem, file=path.name, url=None, bytes=None, sha256=None)
+
+
+def _own_card(facts: Mapping[str, Any], checkpoint: Checkpoint, path: Path) -> ModelCard:
+    """The card stored in a file, if a network can be built from it and the tensors fit that network."""
+    card = card_from_dict(facts, str(path))
+    card = replace(card, file=path.name, url=None, bytes=None, sha256=None, shipped=False)
+    try:
+        check_fit(checkpoint, card, path)
+    except (InputError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+        reason = _first_line(error)
+        raise WeightsError(f"{path}: the config stored in the file makes no network: {reason}") from error
+    return card

@@ -1,61 +1,65 @@
-"""Fetching one file over HTTP: resumable, patient with bad lines, strict about what it joins together."""
+"""HTTP client for one file: resumes interrupted transfers, retries transient errors, joins only parts of one file."""
 
 from __future__ import annotations
 
-import errno
 import http.client
 import json
 import logging
 import re
-import shutil
 import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import WeightsError
+from .files import CancelCheck, check_space, explain_disk_errors
 
 _log = logging.getLogger(__name__)
 
-_PIECE_BYTES = 1 << 18
-_PROGRESS_BYTES = 1 << 20  # a try that brought this much starts the count of tries anew
-_PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504)
+_CHUNK_BYTES = 1 << 18
+_PROGRESS_BYTES = 1 << 20  # an attempt that received this much resets the count of attempts
+_TRANSIENT_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 _POLL_SECONDS = 0.1
 
 OnBytes = Callable[[int, "int | None"], None]
-Check = Callable[[], None]
+"""Called with the bytes received so far and the total; None if the server does not say."""
 
 
-class _LineError(Exception):
-    """The line failed in a way that may pass."""
+class TransientNetworkError(Exception):
+    """A network or server error after which another attempt may succeed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """Timeout and retries of a download."""
+
+    timeout_seconds: float = 30.0
+    """A connection that is silent for so long is closed."""
+
+    retries: int = 4
+    """Further attempts after the first; an attempt that received 1 MiB resets the count."""
+
+    backoff_seconds: float = 1.0
+    """Delay before the second attempt; it doubles with each."""
 
 
 @dataclass(frozen=True)
 class _Origin:
-    """What a partial file is a part of, kept in ``PART.json``."""
+    """The remote file that a partial file belongs to; stored beside it in ``PART.json``."""
 
     url: str
-    """As :func:`shown`: signatures in the query may change between tries."""
+    """As :func:`redacted`: signatures in the query may change between attempts."""
+
     validator: str | None = None
-    """Strong ETag, else Last-Modified: the same value means the same bytes."""
+    """Strong ETag, else Last-Modified: an equal value means equal bytes."""
+
     total_bytes: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long to put up with a bad line."""
-
-    timeout_seconds: float = 30.0
-    """Silence after which a connection is given up."""
-    retries: int = 4
-    """Tries after the first, in a row, none of which brought 1 MiB."""
-    backoff_seconds: float = 1.0
-    """Wait before the second try; doubles with each."""
 
 
 def fetch(
@@ -64,207 +68,212 @@ def fetch(
     *,
     expected_bytes: int | None = None,
     digest_known: bool = False,
-    patience: Patience | None = None,
+    retry_policy: RetryPolicy | None = None,
     on_bytes: OnBytes | None = None,
-    check: Check | None = None,
+    raise_if_cancelled: CancelCheck | None = None,
 ) -> bool:
-    """Fetch ``url`` into ``part``, going on where an earlier try of the same address stopped.
+    """Fetch ``url`` into ``part``, resuming where an earlier attempt at the same address stopped.
 
-    A partial file is continued only if the server proves that it still has the same file (ETag or
-    Last-Modified), or if the caller can tell by a digest afterwards. When cancelled or interrupted, what has
-    arrived stays for the next time.
+    A partial file is continued only if the server proves that it still has the same file (by ETag or
+    Last-Modified), or if the caller compares a digest afterwards. After an error or a cancellation the partial file
+    stays for the next call.
 
     Args:
         url: http or https.
-        part: The file to write; ``part`` + ".json" beside it says what it is a part of.
-        expected_bytes: Size that the whole must have, if known.
+        part: The file to write; ``part`` + ".json" beside it describes its origin.
+        expected_bytes: Size of the complete file, if known.
         digest_known: Whether the caller compares a digest afterwards.
-        patience: Timeout and retries.
-        on_bytes: Called with (bytes here, bytes in all or None).
-        check: Called before every piece; raises to cancel.
+        retry_policy: Timeout and retries.
+        on_bytes: Called with (bytes so far, bytes in total or None).
+        raise_if_cancelled: Called before every chunk; raises to cancel.
 
     Returns:
-        Whether bytes of an earlier connection are in the file.
+        Whether the file contains bytes of an earlier connection.
 
     Raises:
-        WeightsError: If the server refuses, sends something else, or the line stays bad.
+        WeightsError: If the server refuses, sends something else, or the retries are used up.
     """
-    patience = patience or Patience()
-    tries, joined = 0, False
+    policy = retry_policy or RetryPolicy()
+    transfer = _Transfer(
+        url=url,
+        part=part,
+        expected_bytes=expected_bytes,
+        digest_known=digest_known,
+        timeout_seconds=policy.timeout_seconds,
+        on_bytes=on_bytes,
+        raise_if_cancelled=raise_if_cancelled,
+    )
+    attempts = 0
     while True:
-        before = _size(part)
+        size_before = _size(part)
         try:
-            joined = _fetch_once(url, part, expected_bytes, digest_known, patience, on_bytes, check)
-            return joined
-        except _LineError as failure:
-            tries = 1 if _size(part) - before >= _PROGRESS_BYTES else tries + 1
-            if tries > patience.retries:
+            return transfer.run()
+        except TransientNetworkError as error:
+            attempts = 1 if _size(part) - size_before >= _PROGRESS_BYTES else attempts + 1
+            if attempts > policy.retries:
                 raise WeightsError(
-                    f"could not fetch {shown(url)}: {failure}, {tries} times; what has arrived is kept "
+                    f"could not fetch {redacted(url)}: {error}, {attempts} times; what has arrived is kept "
                     f"({_size(part)} bytes): try again later to go on, or use another source (--from)"
-                ) from failure
-            wait_seconds = patience.backoff_seconds * 2 ** (tries - 1)
-            _log.warning("%s: %s; trying again in %g s", shown(url), failure, wait_seconds)
-            _sleep(wait_seconds, check)
+                ) from error
+            delay_seconds = policy.backoff_seconds * 2 ** (attempts - 1)
+            _log.warning("%s: %s; trying again in %g s", redacted(url), error, delay_seconds)
+            _sleep(delay_seconds, raise_if_cancelled)
 
 
-def forget(part: Path) -> None:
-    """Delete a partial file and what is known of it."""
+def discard_partial(part: Path) -> None:
+    """Delete a partial file and the description of its origin."""
     for path in (part, _origin_path(part)):
         with suppress(FileNotFoundError):
             path.unlink()
 
 
-def shown(url: str) -> str:
-    """The address without what may be secret: user, password, query."""
+def redacted(url: str) -> str:
+    """The address without its parts that may be secret: user, password, query."""
     split = urlsplit(url)
     host = split.netloc.rpartition("@")[2]
     return urlunsplit((split.scheme, host, split.path, "", ""))
 
 
-@contextmanager
-def naming_disk_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors about a file that is written into ones that say what to do.
+@dataclass(frozen=True, kw_only=True)
+class _Transfer:
+    """One file on its way from ``url`` to ``part``; every ``run`` is one connection."""
 
-    Raises:
-        WeightsError: Instead of OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise WeightsError(f"no space left for {path} ({reason}); free some, or choose another folder") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise WeightsError(f"no permission to write {path} ({reason}); choose another folder") from error
-        raise WeightsError(f"cannot write {path}: {reason}; choose another folder") from error
+    url: str
+    part: Path
+    expected_bytes: int | None
+    digest_known: bool
+    timeout_seconds: float
+    on_bytes: OnBytes | None
+    raise_if_cancelled: CancelCheck | None
 
+    def run(self) -> bool:
+        """Receive the rest of the file; return whether it contains bytes of an earlier connection.
 
-def check_space(folder: Path, needed_bytes: int) -> None:
-    """Raise WeightsError if the disk of ``folder`` has less free."""
-    free_bytes = shutil.disk_usage(folder).free
-    if free_bytes < needed_bytes:
-        raise WeightsError(
-            f"no space left in {folder}: {needed_bytes / 1e6:.0f} MB are needed, {free_bytes / 1e6:.0f} MB are free; "
-            "free some, or choose another folder"
-        )
+        Raises:
+            TransientNetworkError: If another attempt may succeed.
+            WeightsError: If not.
+        """
+        with explain_disk_errors(self.part):
+            offset, origin = self._resume_point()
+        if offset and offset == origin.total_bytes:
+            return True
+        if self.raise_if_cancelled:
+            self.raise_if_cancelled()
+        with self._open(offset, origin) as response:
+            offset = self._start_offset(response, offset, origin)
+            total = _total_bytes(response, offset)
+            if self.expected_bytes is not None and total is not None and total != self.expected_bytes:
+                raise WeightsError(
+                    f"{redacted(self.url)} has {total} bytes, expected {self.expected_bytes}: another or a changed file"
+                )
+            with explain_disk_errors(self.part):
+                check_space(self.part.parent, (total or 0) - offset)
+                file = self.part.open("ab" if offset else "wb")  # truncates before the new origin is written
+                self._write_origin(_Origin(redacted(self.url), _validator(response), total))
+            with file:
+                received = self._receive(response, file, offset, total)
+        self._check_size(received, total)
+        if total is None:
+            with explain_disk_errors(self.part):
+                self._write_origin(_Origin(redacted(self.url), _validator(response), received))
+        return offset > 0
 
+    def _resume_point(self) -> tuple[int, _Origin]:
+        """Number of bytes of the partial file that can be used, and the file that they belong to."""
+        try:
+            origin = _Origin(**json.loads(_origin_path(self.part).read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):
+            return 0, _Origin(redacted(self.url))
+        size = _size(self.part)
+        is_verifiable = origin.validator is not None or self.digest_known or size == origin.total_bytes
+        is_too_long = origin.total_bytes is not None and size > origin.total_bytes
+        if origin.url != redacted(self.url) or not is_verifiable or is_too_long:
+            return 0, _Origin(redacted(self.url))
+        return size, origin
 
-def _fetch_once(
-    url: str,
-    part: Path,
-    expected_bytes: int | None,
-    digest_known: bool,
-    patience: Patience,
-    on_bytes: OnBytes | None,
-    check: Check | None,
-) -> bool:
-    """One connection. Returns whether earlier bytes were kept; raises _LineError if the line failed."""
-    with naming_disk_errors(part):
-        offset, origin = _resume_point(url, part, digest_known)
-    if offset and offset == origin.total_bytes:
-        return True
-    if check:
-        check()
-    with _open(url, offset, origin, patience.timeout_seconds, part) as response:
-        offset = _check_start(response, offset, origin, part)
-        total = _total_bytes(response, offset)
-        if expected_bytes is not None and total is not None and total != expected_bytes:
-            raise WeightsError(f"{shown(url)} has {total} bytes, expected {expected_bytes}: another or a changed file")
-        with naming_disk_errors(part):
-            check_space(part.parent, (total or 0) - offset)
-            file = part.open("ab" if offset else "wb")  # empties an old part before the new origin is written
-            _write_origin(part, _Origin(shown(url), _validator(response), total))
-        done = offset
-        with file:
-            while True:
-                if check:
-                    check()
-                if on_bytes:
-                    on_bytes(done, total)
-                piece = _read_piece(response)
-                if not piece:
-                    break
-                done += len(piece)
-                with naming_disk_errors(part):
-                    file.write(piece)
-            with naming_disk_errors(part):
-                file.flush()
-    if total is not None and done != total:
-        raise _LineError(f"the connection ended after {done} of {total} bytes")
-    if expected_bytes is not None and done != expected_bytes:
-        forget(part)
-        raise WeightsError(f"{shown(url)} sent {done} bytes, expected {expected_bytes}: another or a changed file")
-    if total is None:
-        with naming_disk_errors(part):
-            _write_origin(part, _Origin(shown(url), _validator(response), done))
-    return offset > 0
+    def _open(self, offset: int, origin: _Origin) -> http.client.HTTPResponse:
+        headers = {"User-Agent": "vrt", "Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+            if origin.validator:
+                headers["If-Range"] = origin.validator
+        address = redacted(self.url)
+        try:
+            request = urllib.request.Request(self.url, headers=headers)
+            return urllib.request.urlopen(request, timeout=self.timeout_seconds)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code == 416:  # the partial file is longer than the remote one: not the same file
+                discard_partial(self.part)
+                raise TransientNetworkError("the file on the server has changed") from error
+            if error.code in _TRANSIENT_STATUSES:
+                raise TransientNetworkError(f"the server answered {error.code} {error.reason}") from error
+            raise WeightsError(
+                f"could not fetch {address}: the server answered {error.code} {error.reason}; "
+                "look at the address, or use another source (--from)"
+            ) from error
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ssl.SSLCertVerificationError):
+                raise WeightsError(
+                    f"could not fetch {address}: {error.reason}; not continued without a valid certificate"
+                ) from error
+            raise TransientNetworkError(_reason(error.reason)) from error
+        except ValueError as error:  # http.client.InvalidURL is one too
+            raise WeightsError(f"could not fetch {address}: not a valid address ({error})") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise TransientNetworkError(_reason(error)) from error
 
+    def _start_offset(self, response: http.client.HTTPResponse, offset: int, origin: _Origin) -> int:
+        """Position in the file at which the response begins: 0, or ``offset`` if the server resumes the same file."""
+        if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
+            raise WeightsError(
+                f"{redacted(response.url)} is a web page, not a weights file; "
+                "look at the address, or use another source (--from)"
+            )
+        if response.status == 200:
+            return 0  # the server does not support ranges, or the file has changed (If-Range)
+        span = _content_range(response)
+        if response.status == 206 and span is not None and span[0] == offset:
+            is_same_size = None in (span[1], origin.total_bytes) or span[1] == origin.total_bytes
+            is_same_file = origin.validator is None or _validator(response) in (None, origin.validator)
+            if is_same_size and is_same_file:
+                return offset
+        discard_partial(self.part)
+        raise TransientNetworkError("the file on the server has changed")
 
-def _resume_point(url: str, part: Path, digest_known: bool) -> tuple[int, _Origin]:
-    """How many bytes of ``part`` to keep, and what they are a part of."""
-    try:
-        origin = _Origin(**json.loads(_origin_path(part).read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
-        return 0, _Origin(shown(url))
-    size = _size(part)
-    provable = origin.validator is not None or digest_known or size == origin.total_bytes
-    if origin.url != shown(url) or not provable or (origin.total_bytes is not None and size > origin.total_bytes):
-        return 0, _Origin(shown(url))
-    return size, origin
+    def _receive(self, response: http.client.HTTPResponse, file: BinaryIO, offset: int, total: int | None) -> int:
+        """Append the body to ``file``; return the size of the file afterwards."""
+        size = offset
+        while True:
+            if self.raise_if_cancelled:
+                self.raise_if_cancelled()
+            if self.on_bytes:
+                self.on_bytes(size, total)
+            chunk = _read_chunk(response)
+            if not chunk:
+                break
+            size += len(chunk)
+            with explain_disk_errors(self.part):
+                file.write(chunk)
+        with explain_disk_errors(self.part):
+            file.flush()
+        return size
 
+    def _check_size(self, received: int, total: int | None) -> None:
+        if total is not None and received != total:
+            raise TransientNetworkError(f"the connection ended after {received} of {total} bytes")
+        if self.expected_bytes is not None and received != self.expected_bytes:
+            discard_partial(self.part)
+            raise WeightsError(
+                f"{redacted(self.url)} sent {received} bytes, expected {self.expected_bytes}: another or a changed file"
+            )
 
-def _open(url: str, offset: int, origin: _Origin, timeout_seconds: float, part: Path) -> http.client.HTTPResponse:
-    headers = {"User-Agent": "vrt", "Accept-Encoding": "identity"}
-    if offset:
-        headers["Range"] = f"bytes={offset}-"
-        if origin.validator:
-            headers["If-Range"] = origin.validator
-    try:
-        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_seconds)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416:  # the part is longer than the file: not the same file
-            forget(part)
-            raise _LineError("the file on the server has changed") from error
-        if error.code in _PASSING_STATUSES:
-            raise _LineError(f"the server answered {error.code} {error.reason}") from error
-        raise WeightsError(
-            f"could not fetch {shown(url)}: the server answered {error.code} {error.reason}; "
-            "look at the address, or use another source (--from)"
-        ) from error
-    except urllib.error.URLError as error:
-        if isinstance(error.reason, ssl.SSLCertVerificationError):
-            told = "not continued without a valid certificate"
-            raise WeightsError(f"could not fetch {shown(url)}: {error.reason}; {told}") from error
-        raise _LineError(_reason(error.reason)) from error
-    except ValueError as error:  # http.client.InvalidURL is one too
-        raise WeightsError(f"could not fetch {shown(url)}: not a valid address ({error})") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _LineError(_reason(error)) from error
-
-
-def _check_start(response: http.client.HTTPResponse, offset: int, origin: _Origin, part: Path) -> int:
-    """Where in the file the response begins; raises if it is not what was asked for."""
-    if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
-        raise WeightsError(
-            f"{shown(response.url)} is a web page, not a weights file; "
-            "look at the address, or use another source (--from)"
-        )
-    if response.status == 200:
-        return 0  # also if the server knows no ranges, or the file has changed: from the start
-    span = _content_range(response)
-    fits = response.status == 206 and span is not None and span[0] == offset
-    if fits and span is not None:
-        same_size = None in (span[1], origin.total_bytes) or span[1] == origin.total_bytes
-        same_file = origin.validator is None or _validator(response) in (None, origin.validator)
-        if same_size and same_file:
-            return offset
-    forget(part)
-    raise _LineError("the file on the server has changed")
+    def _write_origin(self, origin: _Origin) -> None:
+        _origin_path(self.part).write_text(json.dumps(asdict(origin)), encoding="utf-8")
 
 
 def _total_bytes(response: http.client.HTTPResponse, offset: int) -> int | None:
+    """Size of the complete file, if the server says it."""
     span = _content_range(response)
     if response.status == 206 and span is not None and span[1] is not None:
         return span[1]
@@ -279,16 +288,17 @@ def _content_range(response: http.client.HTTPResponse) -> tuple[int, int | None]
 
 
 def _validator(response: http.client.HTTPResponse) -> str | None:
+    """Strong ETag, else Last-Modified."""
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else response.headers.get("Last-Modified")
 
 
-def _read_piece(response: http.client.HTTPResponse) -> bytes:
-    """Bytes as they come, empty at the end."""
+def _read_chunk(response: http.client.HTTPResponse) -> bytes:
+    """The next bytes of the body; empty at its end."""
     try:
-        return response.read1(_PIECE_BYTES)
+        return response.read1(_CHUNK_BYTES)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _LineError(_reason(error)) from error
+        raise TransientNetworkError(_reason(error)) from error
 
 
 def _reason(error: object) -> str:
@@ -297,12 +307,12 @@ def _reason(error: object) -> str:
     return str(getattr(error, "strerror", None) or error) or type(error).__name__
 
 
-def _sleep(seconds: float, check: Check | None) -> None:
+def _sleep(seconds: float, raise_if_cancelled: CancelCheck | None) -> None:
     end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        if check:
-            check()
-        time.sleep(min(left, _POLL_SECONDS))
+    while (remaining := end - time.monotonic()) > 0:
+        if raise_if_cancelled:
+            raise_if_cancelled()
+        time.sleep(min(remaining, _POLL_SECONDS))
 
 
 def _size(path: Path) -> int:
@@ -311,7 +321,3 @@ def _size(path: Path) -> int:
 
 def _origin_path(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
-
-
-def _write_origin(part: Path, origin: _Origin) -> None:
-    _origin_path(part).write_text(json.dumps(asdict(origin)), encoding="utf-8")

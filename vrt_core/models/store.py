@@ -1,23 +1,24 @@
-"""From a model's name to its network: where weight files are, whether they are the right ones, and loading them."""
+"""Finds the weights of a model on this machine, verifies them, and loads them into its network."""
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, WeightsError
-from .cards import MODELS, ModelCard, card_from_dict, manifest_path, read_manifest, shipped_dir
-from .checkpoint import card_of, check_fit, identify, read_checkpoint, to_float32
-from .digests import file_sha256, recorded, write_then_rename
+from .cards import MODELS, ModelCard, shipped_dir
+from .checkpoint import card_for_checkpoint, check_fit, matching_models, read_checkpoint, to_float32
+from .digests import file_sha256, find_record
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..network import VRT
 
 _log = logging.getLogger(__name__)
 
@@ -35,11 +36,11 @@ def find_weights(card: ModelCard, folder: str | Path | None = None) -> Path:
 
     Args:
         card: Of a single model, not of a chain.
-        folder: Where to look first.
+        folder: Searched before the models folder and the shipped models.
 
     Raises:
         InputError: If the card is a chain.
-        WeightsError: If there are none; says where they were looked for, and how to get them.
+        WeightsError: If there are no weights; the message lists the folders and says how to get them.
     """
     if card.links:
         raise InputError(f"model {card.name} has no weights of its own: it runs {' and '.join(card.links)}")
@@ -49,35 +50,35 @@ def find_weights(card: ModelCard, folder: str | Path | None = None) -> Path:
     if folder is not None:
         folders.insert(0, Path(folder))
     names = list(dict.fromkeys((card.converted_file, card.file)))
-    for place in folders:
+    for directory in folders:
         for name in names:
-            if (place / name).is_file():
-                return place / name
+            if (directory / name).is_file():
+                return directory / name
     if card.url:
         advice = f"get them with `vrt download {card.name}` (licence {card.licence})"
     elif card.shipped:
         advice = "they come with the project: reinstall it, or check out the whole repository"
     else:
         advice = "give the path of the file instead of the name"
-    places = ", ".join(str(place) for place in dict.fromkeys(folders))
+    places = ", ".join(str(directory) for directory in dict.fromkeys(folders))
     raise WeightsError(f"no weights for {card.name}: looked for {' or '.join(names)} in {places}; {advice}")
 
 
 def load_weights(
     card_or_path: ModelCard | str | Path, path: str | Path | None = None, *, folder: str | Path | None = None
 ) -> dict[str, Tensor]:
-    """The parameters of a model: checked, in float32, on the CPU, without index buffers.
+    """The verified parameters of a model: float32, on the CPU, without index buffers.
 
-    A file found by name must have its published sha256, or the one recorded at its download, before it is
-    parsed. A file given by path must have the recorded one, if its folder has a record of it.
+    Before parsing, a file that was found by name is compared with its published sha256, or else with the one recorded
+    at its download. A file given by path is compared with the recorded one, if the record of its folder lists it.
 
     Args:
-        card_or_path: A model's card, or the path of a file that says by its content which model it is.
-        path: The file to read for the card; looked up if not given.
-        folder: Where to look first.
+        card_or_path: A model's card, or the path of a file whose content determines the model.
+        path: The file to read for the card; found by the card's name if None.
+        folder: Searched first.
 
     Raises:
-        WeightsError: If the file is missing, damaged, or of another model; says which.
+        WeightsError: If the file is missing, damaged, or of another model; the message says which.
     """
     if isinstance(card_or_path, ModelCard):
         card, file = card_or_path, Path(path) if path is not None else find_weights(card_or_path, folder)
@@ -87,52 +88,53 @@ def load_weights(
         file = Path(card_or_path)
         check_digest(file)
         checkpoint = read_checkpoint(file)
-        card = card_of(checkpoint, file)
+        card = card_for_checkpoint(checkpoint, file)
     check_fit(checkpoint, card, file)
-    told = checkpoint.about.get("model") or file.stem
-    if told != card.name and told in MODELS:
-        _log.warning("%s says that it is %s; loaded as %s, which is alike in shape", file, told, card.name)
+    declared = checkpoint.metadata.get("model") or file.stem
+    if declared != card.name and declared in MODELS:
+        _log.warning("%s says that it is %s; loaded as %s, which is alike in shape", file, declared, card.name)
     return to_float32(checkpoint.tensors)
 
 
 def check_digest(path: Path, card: ModelCard | None = None) -> None:
-    """Compare a file with its published or recorded sha256; without either there is nothing to compare.
+    """Compare the sha256 of a file with the published one, else with the recorded one; do nothing without either.
 
     Args:
-        path: The file; the record is looked for in its folder.
-        card: Its published sha256 counts if the file has the released name.
+        path: The file; the record is the one in its folder.
+        card: Its published sha256 applies if the file has the released name.
 
     Raises:
         WeightsError: If they differ.
     """
-    wanted, where = None, ""
+    expected, source = None, ""
     if card is not None and card.sha256 and path.name == card.file:
-        wanted, where = card.sha256, "the model list"
-    elif entry := recorded(path.parent, path.name):
-        wanted, where = entry["sha256"], "checksums.json beside it"
-    if wanted is None:
+        expected, source = card.sha256, "the model list"
+    elif entry := find_record(path.parent, path.name):
+        expected, source = entry["sha256"], "checksums.json beside it"
+    if expected is None:
         return
     try:
-        found = file_sha256(path)
+        actual = file_sha256(path)
     except OSError as error:
         raise WeightsError(f"cannot read weights {path}: {error.strerror or error}") from error
-    if found != wanted:
+    if actual != expected:
         raise WeightsError(
-            f"{path} is damaged or was changed: its sha256 is {found[:16]}..., but {wanted[:16]}... in {where}; "
+            f"{path} is damaged or was changed: its sha256 is {actual[:16]}..., but {expected[:16]}... in {source}; "
             "download it again"
         )
 
 
-def load_network(card: ModelCard, path: str | Path | None = None, *, folder: str | Path | None = None) -> nn.Module:
-    """A model's network with its weights: float32, on the CPU, in eval mode.
+def load_network(card: ModelCard, path: str | Path | None = None, *, folder: str | Path | None = None) -> VRT:
+    """Build a model's network and load its weights: float32, on the CPU, in eval mode.
 
     Args:
         card: Of a single model.
-        path: Its weights; looked up by name if not given.
-        folder: Where to look first.
+        path: The weights; found by the card's name if None.
+        folder: Searched first.
 
     Raises:
-        WeightsError: If the weights are missing, damaged, or of another model; says which.
+        InputError: If the card is a component, which is no network alone.
+        WeightsError: If the weights are missing, damaged, or of another model; the message says which.
     """
     from ..network import build_network
 
@@ -146,35 +148,39 @@ def load_network(card: ModelCard, path: str | Path | None = None, *, folder: str
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsInfo:
-    """What can be told of a weight file without running it."""
+    """Description of a weight file, from its content."""
 
     path: Path
     kind: str
     """Either "safetensors" or "torch"."""
 
     bytes: int
+    """Size of the file."""
+
     sha256: str
+    """Hexadecimal digest of the file, lower case."""
+
     names: tuple[str, ...]
-    """Models whose shapes fit, or the one that the file itself describes; may be empty."""
+    """Models with the shapes of the file, or the one of the card stored in it; may be empty."""
 
     card: ModelCard | None
-    """The card that loading by path would use; None if the file fits no model."""
+    """The card that loading by path uses; None if the file fits no model."""
 
     parameters: int
-    """Numbers in the file, index buffers not counted."""
+    """Number of parameters; index buffers are not counted."""
 
     dtypes: dict[str, int]
-    """Numbers by type: ``{"float32": 30676435}``."""
+    """Number of parameters by dtype: ``{"float32": 30676435}``."""
 
-    about: dict[str, Any]
-    """What the file says of itself."""
+    metadata: dict[str, Any]
+    """Facts that :func:`save_weights` stored in the file."""
 
 
 def inspect_weights(path: str | Path) -> WeightsInfo:
     """Describe a weight file.
 
     Raises:
-        WeightsError: If it is no weight file, or a damaged one.
+        WeightsError: If it is not a weights file, or a damaged one.
     """
     file = Path(path)
     checkpoint = read_checkpoint(file)
@@ -182,10 +188,10 @@ def inspect_weights(path: str | Path) -> WeightsInfo:
     for tensor in checkpoint.tensors.values():
         dtypes[str(tensor.dtype).removeprefix("torch.")] += math.prod(tensor.shape)
     try:
-        card = card_of(checkpoint, file)
+        card = card_for_checkpoint(checkpoint, file)
     except WeightsError:
         card = None
-    names = identify(checkpoint.tensors) or ([card.name] if card else [])
+    names = matching_models(checkpoint.tensors) or ([card.name] if card else [])
     return WeightsInfo(
         path=file,
         kind=checkpoint.kind,
@@ -195,43 +201,5 @@ def inspect_weights(path: str | Path) -> WeightsInfo:
         card=card,
         parameters=sum(dtypes.values()),
         dtypes=dict(dtypes),
-        about=dict(checkpoint.about),
+        metadata=dict(checkpoint.metadata),
     )
-
-
-def record_weights(name: str, *, manifest: str | Path | None = None, **facts: Any) -> ModelCard:
-    """Put a shipped model's new weights into the manifest: their size, digest and number of parameters.
-
-    For makers of models, after an export with :func:`save_weights`. Adds the entry if there is none.
-
-    Args:
-        name: Of the model.
-        manifest: The file to change; the project's own by default. The weights lie in the same folder.
-        **facts: Fields of ModelCard to set as well, such as ``config``, ``file`` or ``description``.
-
-    Returns:
-        The new card.
-
-    Raises:
-        WeightsError: If the weights are missing, or do not fit the entry's config, or the entry makes no card.
-    """
-    path = Path(manifest) if manifest is not None else manifest_path()
-    whole = json.loads(path.read_text(encoding="utf-8"))
-    entry: dict[str, Any] | None = next((entry for entry in whole["models"] if entry["name"] == name), None)
-    if entry is None:
-        entry = {"name": name}
-        whole["models"].append(entry)
-    entry.update(facts)
-    card = card_from_dict(entry, str(path))
-    weights = path.parent / card.file
-    checkpoint = read_checkpoint(weights)
-    check_fit(checkpoint, card, weights)
-    entry["bytes"] = weights.stat().st_size
-    entry["sha256"] = file_sha256(weights)
-    entry["parameters"] = sum(tensor.numel() for tensor in checkpoint.tensors.values())
-    text = json.dumps(whole, indent=2, ensure_ascii=False)
-    # A list of numbers on one line. A raw newline never stands inside a JSON string.
-    text = re.sub(r"\[\n\s+([^\[\]{}]*?)\n\s+\]", lambda m: "[" + re.sub(r"\n\s+", " ", m[1]) + "]", text)
-    write_then_rename(path, f"{text}\n".encode())
-    read_manifest.cache_clear()
-    return card_from_dict(entry, str(path))

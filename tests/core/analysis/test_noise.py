@@ -1,4 +1,4 @@
-"""The noise level estimated from the frames alone."""
+"""Blind estimation of the noise level."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.helpers.fake_restorers import fake_restorer
 from vrt_core import InputError, estimate_sigma
 
 
-def picture(num_frames: int, height: int, width: int) -> Tensor:
-    """Smooth shapes with soft edges, as lenses make them: (T, 3, H, W), no noise."""
+def smooth_clip(num_frames: int, height: int, width: int) -> Tensor:
+    """Smooth shapes with soft edges, as a lens images them: (T, 3, H, W), without noise."""
     y, x = torch.meshgrid(torch.linspace(0, 9, height), torch.linspace(0, 12, width), indexing="ij")
     waves = 0.5 + 0.2 * torch.sin(x + y) + 0.2 * torch.cos(2 * x) * torch.sin(0.5 * y)
     frame = torch.stack((waves, waves.flip(0), torch.sigmoid(20 * (waves - 0.5))))
@@ -26,42 +26,41 @@ def with_noise(frames: Tensor, sigma_255: float, seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize("sigma", [2.0, 10.0, 30.0, 50.0])
 def test_white_noise_is_measured(sigma: float) -> None:
-    assert estimate_sigma(with_noise(picture(4, 72, 96), sigma)) == pytest.approx(sigma, rel=0.05, abs=0.3)
+    assert estimate_sigma(with_noise(smooth_clip(4, 72, 96), sigma)) == pytest.approx(sigma, rel=0.05, abs=0.3)
 
 
-def test_a_clean_picture_has_none() -> None:
-    assert estimate_sigma(picture(2, 64, 64)) < 0.5
+def test_a_clean_frame_has_none() -> None:
+    assert estimate_sigma(smooth_clip(2, 64, 64)) < 0.5
 
 
-def test_noise_shared_by_the_channels_is_seen() -> None:
-    grey = with_noise(picture(4, 64, 64)[:, :1], 20).expand(-1, 3, -1, -1)
+def test_noise_shared_by_the_channels_is_measured() -> None:
+    grey = with_noise(smooth_clip(4, 64, 64)[:, :1], 20).expand(-1, 3, -1, -1)
     assert estimate_sigma(grey) == pytest.approx(20, rel=0.05)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 1, 1), (1, 3, 5, 200), (2, 3, 9, 9)])
-def test_too_little_to_see_counts_as_no_noise(shape: tuple[int, ...]) -> None:
+def test_frames_that_are_too_small_count_as_clean(shape: tuple[int, ...]) -> None:
     assert estimate_sigma(torch.rand(shape)) == 0.0
 
 
-def test_strongest_noise_is_the_strongest_that_models_know() -> None:
-    assert estimate_sigma(with_noise(picture(2, 64, 64), 90)) == 50.0
+def test_the_estimate_is_at_most_the_maximum_of_the_models() -> None:
+    assert estimate_sigma(with_noise(smooth_clip(2, 64, 64), 90)) == 50.0
 
 
-def test_every_scene_gets_its_own_level_through_every_door(caplog: pytest.LogCaptureFixture) -> None:
-    clip = torch.cat((with_noise(picture(3, 64, 64), 10), with_noise(picture(3, 64, 64).flip(-1), 40, seed=1)))
-    link = fake_restorer(sigma=True)
+def test_every_scene_gets_its_own_level_through_every_entry_point(caplog: pytest.LogCaptureFixture) -> None:
+    clip = torch.cat((with_noise(smooth_clip(3, 64, 64), 10), with_noise(smooth_clip(3, 64, 64).flip(-1), 40, seed=1)))
+    restorer = fake_restorer(sigma=True)
     with caplog.at_level(logging.INFO, logger="vrt_core"):
-        whole = link.restore(clip, sigma_255="auto", cuts=[3])
+        whole = restorer.restore(clip, sigma_255="auto", cuts=[3])
     levels = [float(line.split("sigma ")[1].split()[0]) for line in caplog.messages if "estimated" in line]
     assert levels == pytest.approx([10, 40], rel=0.06)
-    streamed = torch.stack(list(link.stream(iter(clip), sigma_255="auto", cuts=[3])))
+    streamed = torch.stack(list(restorer.stream(iter(clip), sigma_255="auto", cuts=[3])))
     assert torch.equal(whole, streamed)
-    for part, level in zip(clip.split(3), (estimate_sigma(clip[:3]), estimate_sigma(clip[3:])), strict=True):
-        alone = link.restore(part, sigma_255=level, cuts="off")
-        assert any(torch.equal(alone, made) for made in whole.split(3))
+    for scene, restored in zip(clip.split(3), whole.split(3), strict=True):
+        assert torch.equal(restorer.restore(scene, sigma_255=estimate_sigma(scene), cuts="off"), restored)
 
 
-def test_auto_is_refused_where_no_level_is_asked_for() -> None:
+def test_auto_is_refused_where_no_level_is_accepted() -> None:
     with pytest.raises(InputError, match="takes no noise level"):
         fake_restorer().restore(torch.rand(2, 3, 16, 16), sigma_255="auto")
     with pytest.raises(InputError, match="or 'auto'"):

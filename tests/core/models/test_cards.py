@@ -65,14 +65,14 @@ def test_shipped_models_have_no_address_and_an_open_licence() -> None:
         assert card.file.endswith(".safetensors")
 
 
-def test_names_are_found_by_their_beginning() -> None:
+def test_a_unique_prefix_of_a_name_is_enough() -> None:
     assert find_model("001").name == "001_VRT_videosr_bi_REDS_6frames"
     assert find_model("008_vrt_VIDEOdenoising_davis").name == "008_VRT_videodenoising_DAVIS"
     assert find_model("denoise").name == "denoise-small"
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("00", "beginning of 9: 001_VRT"),
         ("deblurring", "nearest: 005_VRT_videodeblurring_DVD, 006_VRT_videodeblurring_GoPro"),
@@ -81,10 +81,10 @@ def test_names_are_found_by_their_beginning() -> None:
         ("xyzzy", "is unknown"),
     ],
 )
-def test_unknown_names_are_answered_with_near_ones(name: str, told: str) -> None:
+def test_errors_for_unknown_names_list_the_nearest(name: str, message: str) -> None:
     with pytest.raises(InputError, match=r"^model ") as caught:
         find_model(name)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_cards_survive_pickle_copy_and_json() -> None:
@@ -96,7 +96,7 @@ def test_cards_survive_pickle_copy_and_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "told"),
+    ("facts", "message"),
     [
         ({"name": "a/b", "task": "sr"}, "plain file name"),
         ({"name": "a", "task": "sr", "file": "../a.pth"}, "plain file name"),
@@ -111,10 +111,10 @@ def test_cards_survive_pickle_copy_and_json() -> None:
         ({"name": "a"}, "task"),
     ],
 )
-def test_a_card_that_cannot_be_is_refused(facts: dict[str, object], told: str) -> None:
+def test_an_invalid_card_is_refused(facts: dict[str, object], message: str) -> None:
     with pytest.raises(WeightsError, match=r"^somewhere") as caught:
         card_from_dict(facts, "somewhere")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_converted_file_is_safetensors() -> None:
     assert ModelCard(name="a", task="sr", file="b.safetensors").converted_file == "b.safetensors"
 
 
-def test_manifest_is_read_when_first_looked_at_not_on_import() -> None:
+def test_manifest_is_read_on_first_access_not_on_import() -> None:
     code = (
         "import sys; opened = []\n"
         "sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == 'open' else None)\n"
@@ -141,5 +141,13 @@ def test_manifest_is_read_when_first_looked_at_not_on_import() -> None:
         "len(m.MODELS)\n"
         "assert [p for p in opened if p.endswith('manifest.json')]\n"
     )
+    run_python(code)
+
+
+def test_the_package_does_not_load_torch() -> None:
+    run_python("import sys, vrt_core.models as m; len(m.COMPONENTS); assert 'torch' not in sys.modules")
+
+
+def run_python(code: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=ROOT)

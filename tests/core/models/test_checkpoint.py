@@ -1,4 +1,4 @@
-"""Reading weight files, telling which model they fit, and refusing what is none."""
+"""Reading weight files, matching them with the models, and refusing damaged and malicious files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import pytest
 import safetensors.torch
 import torch
 
-from tests.core.weights_helpers import LAYOUTS, TINY, index_buffers, meta_state, release, tiny_state, write
+from tests.helpers.weights import LAYOUTS, TINY, index_buffers, meta_state, release, tiny_state, write
 from vrt_core.errors import WeightsError
 from vrt_core.models.cards import COMPONENTS, MODELS, find_model
-from vrt_core.models.checkpoint import card_for_file, identify, read_checkpoint, save_weights
+from vrt_core.models.checkpoint import card_for_file, matching_models, read_checkpoint, save_weights
 from vrt_core.models.digests import file_sha256
 from vrt_core.models.store import inspect_weights, load_weights
 
-# --- which model a file fits ---
+# --- matching ---
 
 
 @pytest.mark.parametrize(
@@ -35,21 +35,21 @@ from vrt_core.models.store import inspect_weights, load_weights
         ("009", ["009"]),
     ],
 )
-def test_official_layouts_are_identified(name: str, alike: list[str]) -> None:
+def test_official_layouts_match_their_models(name: str, alike: list[str]) -> None:
     full = find_model(name).name
     for buffers in (False, True):
-        assert identify(meta_state(full, buffers=buffers)) == [find_model(number).name for number in alike]
+        assert matching_models(meta_state(full, buffers=buffers)) == [find_model(number).name for number in alike]
 
 
-def test_spynet_is_identified_alone() -> None:
+def test_spynet_alone_matches_its_component() -> None:
     parameters = LAYOUTS["001_VRT_videosr_bi_REDS_6frames"]["parameters"]
     state = {
         key.removeprefix("spynet."): torch.empty(shape, device="meta")
         for key, shape in parameters.items()
         if key.startswith("spynet.")
     }
-    assert identify(state) == ["spynet"]
-    assert identify({**state, "mean": torch.empty(1, 3, 1, 1), "std": torch.empty(1, 3, 1, 1)}) == ["spynet"]
+    assert matching_models(state) == ["spynet"]
+    assert matching_models({**state, "mean": torch.empty(1, 3, 1, 1), "std": torch.empty(1, 3, 1, 1)}) == ["spynet"]
     assert sum(t.numel() for t in state.values()) == COMPONENTS["spynet"].parameters
 
 
@@ -58,13 +58,13 @@ def test_a_file_of_another_model_is_named(tmp_path: Path) -> None:
     state = {name: torch.zeros(tensor.shape, dtype=torch.float16) for name, tensor in shapes.items()}
     path = tmp_path / "download.safetensors"
     safetensors.torch.save_file(state, path)
-    told = r"not for 008_VRT_videodenoising_DAVIS: it fits 005_VRT.* or 006_VRT.* or 007_VRT"
-    with pytest.raises(WeightsError, match=told) as caught:
+    message = r"not for 008_VRT_videodenoising_DAVIS: it fits 005_VRT.* or 006_VRT.* or 007_VRT"
+    with pytest.raises(WeightsError, match=message) as caught:
         load_weights(MODELS["008_VRT_videodenoising_DAVIS"], path)
     assert "the name decides" in str(caught.value)
-    # Alike in shape: the card that is asked for decides.
+    # Equal shapes: the given card decides.
     assert set(load_weights(MODELS["005_VRT_videodeblurring_DVD"], path)) == set(state)
-    # By path alone: the name of the file decides, and any of them runs it.
+    # By path alone: the name of the file decides; without it, the first of the models.
     named = path.rename(tmp_path / "007_VRT_videodeblurring_REDS.safetensors")
     assert card_for_file(named) is MODELS["007_VRT_videodeblurring_REDS"]
     unnamed = named.rename(tmp_path / "download.safetensors")
@@ -86,10 +86,10 @@ def test_differences_are_listed_when_no_model_fits(tmp_path: Path) -> None:
     safetensors.torch.save_file(state, path)
     with pytest.raises(WeightsError, match="does not fit tiny, nor any model known") as caught:
         load_weights(TINY, path)
-    told = str(caught.value)
-    assert "2 missing: conv_first.bias, conv_last.bias" in told
-    assert "1 unexpected: extra.weight" in told
-    assert "1 of another shape: conv_first.weight (1, 2, 3) instead of (8, " in told
+    message = str(caught.value)
+    assert "2 missing: conv_first.bias, conv_last.bias" in message
+    assert "1 unexpected: extra.weight" in message
+    assert "1 of another shape: conv_first.weight (1, 2, 3) instead of (8, " in message
     with pytest.raises(WeightsError, match="fits no model known"):
         card_for_file(path)
     assert inspect_weights(path).card is None
@@ -102,11 +102,11 @@ def test_differences_are_listed_when_no_model_fits(tmp_path: Path) -> None:
 def test_released_checkpoints_load_bit_exactly(tmp_path: Path, key: str | None) -> None:
     path = write(tmp_path / "tiny.pth", release(seed=3, key=key))
     loaded = load_weights(TINY, path)
-    wanted = tiny_state(seed=3)
-    assert loaded.keys() == wanted.keys()
+    expected = tiny_state(seed=3)
+    assert loaded.keys() == expected.keys()
     for name, tensor in loaded.items():
         assert tensor.dtype is torch.float32
-        assert torch.equal(tensor, wanted[name])
+        assert torch.equal(tensor, expected[name])
 
 
 def test_params_wins_over_params_ema_like_in_the_published_loader(tmp_path: Path) -> None:
@@ -126,19 +126,19 @@ def test_half_precision_files_load_as_float32(tmp_path: Path, dtype: torch.dtype
     path = tmp_path / "tiny.safetensors"
     save_weights(path, {**tiny_state(), **index_buffers()}, dtype=dtype)
     assert read_checkpoint(path).tensors.keys() == tiny_state().keys()
-    wanted = tiny_state()
+    expected = tiny_state()
     for name, tensor in load_weights(TINY, path).items():
-        assert torch.equal(tensor, wanted[name].to(dtype).float())
+        assert torch.equal(tensor, expected[name].to(dtype).float())
 
 
 def test_saving_is_deterministic_and_leaves_no_temporary_file(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        save_weights(tmp_path / name, tiny_state(), card=TINY, about={"steps": 7})
+        save_weights(tmp_path / name, tiny_state(), card=TINY, metadata={"steps": 7})
     assert file_sha256(tmp_path / "a") == file_sha256(tmp_path / "b")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
-def test_a_file_can_carry_its_own_card(tmp_path: Path) -> None:
+def test_a_file_can_contain_its_own_card(tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     save_weights(path, tiny_state(), card=TINY)
     card = card_for_file(path)
@@ -156,7 +156,7 @@ def test_a_file_can_carry_its_own_card(tmp_path: Path) -> None:
         {"name": 3},
     ],
 )
-def test_a_senseless_card_inside_a_file_is_refused(tmp_path: Path, facts: dict[str, object]) -> None:
+def test_an_invalid_card_inside_a_file_is_refused(tmp_path: Path, facts: dict[str, object]) -> None:
     path = tmp_path / "mine.safetensors"
     metadata = {"vrt": json.dumps({"card": facts})}
     safetensors.torch.save_file(tiny_state(), path, metadata=metadata)
@@ -176,10 +176,10 @@ def test_views_and_transposed_tensors_load(tmp_path: Path) -> None:
     save_weights(tmp_path / "b.safetensors", state)
 
 
-# --- damage and attacks ---
+# --- damaged and malicious files ---
 
 
-class Attack:
+class MaliciousObject:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.mkdir, ("attacked",)
 
@@ -189,19 +189,19 @@ def test_code_in_a_checkpoint_is_refused_and_never_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    torch.save({"params": tiny_state(), "x": Attack()}, "bad.pth", _use_new_zipfile_serialization=zipped)
+    torch.save({"params": tiny_state(), "x": MaliciousObject()}, "bad.pth", _use_new_zipfile_serialization=zipped)
     with pytest.raises(WeightsError, match="could run code: refused") as caught:
         load_weights(TINY, "bad.pth")
     assert "mkdir" in str(caught.value)
     assert "\n" not in str(caught.value)
-    Path("raw.pth").write_bytes(pickle.dumps(Attack()))
+    Path("raw.pth").write_bytes(pickle.dumps(MaliciousObject()))
     with pytest.raises(WeightsError, match=r"raw\.pth"):
         load_weights(TINY, "raw.pth")
     assert not Path("attacked").exists()
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (b"\n  <!DOCTYPE html><html><body>404</body></html>", "is a web page"),
@@ -215,12 +215,12 @@ def test_code_in_a_checkpoint_is_refused_and_never_runs(
         ((5000).to_bytes(8, "little") + b"{" + bytes(200), "cut off"),
     ],
 )
-def test_what_is_no_weights_file_is_named(tmp_path: Path, content: bytes, told: str) -> None:
+def test_errors_name_what_a_file_is_instead_of_weights(tmp_path: Path, content: bytes, message: str) -> None:
     path = write(tmp_path / "a.pth", content)
-    for door in (lambda: load_weights(TINY, path), lambda: inspect_weights(path), lambda: load_weights(path)):
+    for read in (lambda: load_weights(TINY, path), lambda: inspect_weights(path), lambda: load_weights(path)):
         with pytest.raises(WeightsError) as caught:
-            door()
-        assert told in str(caught.value)
+            read()
+        assert message in str(caught.value)
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -253,12 +253,12 @@ def test_flipped_bytes_never_raise_anything_but_weights_errors(tmp_path: Path) -
             for _ in range(20):
                 damaged[draw.choice((draw.randrange(3000), draw.randrange(len(whole))))] = draw.randrange(256)
             path = write(tmp_path / "a", bytes(damaged))
-            with contextlib.suppress(WeightsError):  # what hits numbers alone may pass
+            with contextlib.suppress(WeightsError):  # damage to numbers alone is not detected
                 load_weights(TINY, path)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ([1, 2], "holds a list"),
         ({"epoch": 3, "best": 1.0}, "keys epoch, best"),
@@ -266,13 +266,13 @@ def test_flipped_bytes_never_raise_anything_but_weights_errors(tmp_path: Path) -
         (torch.zeros(3), "holds a Tensor"),
     ],
 )
-def test_checkpoints_without_a_state_dict_are_refused(tmp_path: Path, content: object, told: str) -> None:
+def test_checkpoints_without_a_state_dict_are_refused(tmp_path: Path, content: object, message: str) -> None:
     torch.save(content, tmp_path / "a.pth")
-    with pytest.raises(WeightsError, match=told):
+    with pytest.raises(WeightsError, match=message):
         load_weights(TINY, tmp_path / "a.pth")
 
 
-def test_numbers_that_are_not_finite_or_not_floating_are_refused(tmp_path: Path) -> None:
+def test_non_finite_and_integer_parameters_are_refused(tmp_path: Path) -> None:
     state = tiny_state()
     state["conv_last.bias"][1] = torch.nan
     save_weights(tmp_path / "a.safetensors", state)

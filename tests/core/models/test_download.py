@@ -1,4 +1,4 @@
-"""What is downloaded is verified, converted, recorded, and kept once."""
+"""Downloads are verified, converted, recorded, and not repeated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from tests.core.weights_helpers import (
+from tests.helpers.weights import (
     QUICK,
     TINY,
     TINY_CONFIG,
@@ -31,11 +31,11 @@ from tests.core.weights_helpers import (
     tiny_state,
 )
 from vrt_core.errors import InputError, WeightsError
-from vrt_core.models import checkpoint, http
+from vrt_core.models import checkpoint, files
 from vrt_core.models import download as download_module
 from vrt_core.models.cards import MODELS, ModelCard
 from vrt_core.models.checkpoint import read_checkpoint, save_weights
-from vrt_core.models.digests import file_sha256, recorded
+from vrt_core.models.digests import file_sha256, find_record
 from vrt_core.models.download import download
 from vrt_core.models.store import find_weights, load_network, load_weights
 
@@ -45,38 +45,38 @@ HALF = len(RELEASE) // 2
 
 pytestmark = pytest.mark.usefixtures("own_models_dir")
 
-# --- the plain way ---
+# --- success ---
 
 
 def test_download_converts_records_and_cleans_up(server: FileServer, tmp_path: Path) -> None:
-    seen: list[tuple[int, int | None]] = []
-    path = download(card_at(server.url), folder=tmp_path, on_bytes=lambda done, total: seen.append((done, total)))
+    reports: list[tuple[int, int | None]] = []
+    path = download(card_at(server.url), folder=tmp_path, on_bytes=lambda done, total: reports.append((done, total)))
     assert path == tmp_path / "tiny.safetensors"
     assert_is_tiny(path)
-    assert read_checkpoint(path).about == {"model": "tiny", "source_sha256": RELEASE_SHA256}
+    assert read_checkpoint(path).metadata == {"model": "tiny", "source_sha256": RELEASE_SHA256}
     with safetensors.safe_open(path, framework="pt") as stored:
         assert set(stored.keys()) == set(tiny_state())
     assert names_in(tmp_path) == ["checksums.json", "tiny.safetensors"]
-    original = recorded(tmp_path, TINY.file)
+    original = find_record(tmp_path, TINY.file)
     assert original == {"sha256": RELEASE_SHA256, "bytes": len(RELEASE), "from": f"{server.url}/{TINY.file}"}
-    converted = recorded(tmp_path, path.name)
+    converted = find_record(tmp_path, path.name)
     assert converted is not None
     assert converted["sha256"] == file_sha256(path)
-    assert seen[0] == (0, len(RELEASE))
-    assert seen[-1] == (len(RELEASE), len(RELEASE))
-    assert seen == sorted(seen)
+    assert reports[0] == (0, len(RELEASE))
+    assert reports[-1] == (len(RELEASE), len(RELEASE))
+    assert reports == sorted(reports)
     assert load_network(TINY, folder=tmp_path).state_dict().keys() == tiny_state().keys()
 
 
 def test_the_models_folder_is_the_default_and_nothing_is_fetched_twice(server: FileServer, tmp_path: Path) -> None:
     card = card_at(server.url)
-    path = download(card, patience=QUICK)
+    path = download(card, retry_policy=QUICK)
     assert path == find_weights(card) == tmp_path / "models/tiny.safetensors"
-    assert download(card, patience=QUICK) == path
+    assert download(card, retry_policy=QUICK) == path
     assert len(server.requests) == 1
 
 
-def test_a_damaged_file_that_is_there_is_replaced(server: FileServer, tmp_path: Path) -> None:
+def test_an_existing_damaged_file_is_replaced(server: FileServer, tmp_path: Path) -> None:
     path = fetch_tiny(server, tmp_path)
     with path.open("r+b") as file:
         file.seek(-4, os.SEEK_END)
@@ -87,20 +87,25 @@ def test_a_damaged_file_that_is_there_is_replaced(server: FileServer, tmp_path: 
     assert len(server.requests) == 2
 
 
-def test_a_release_put_there_by_hand_is_enough(server: FileServer, tmp_path: Path) -> None:
+def test_a_release_copied_by_hand_is_not_fetched(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / TINY.file).write_bytes(RELEASE)
     assert fetch_tiny(server, tmp_path) == tmp_path / TINY.file
     assert server.requests == []
 
 
 def test_safetensors_are_kept_byte_for_byte(tmp_path: Path) -> None:
-    made = tmp_path / "made.safetensors"
-    save_weights(made, tiny_state(), dtype=torch.float16)
-    with serving(made.read_bytes()) as server:
-        card = replace(card_at(server.url), file="t.safetensors", sha256=file_sha256(made), bytes=made.stat().st_size)
-        path = download(card, folder=tmp_path / "models", patience=QUICK)
+    released = tmp_path / "released.safetensors"
+    save_weights(released, tiny_state(), dtype=torch.float16)
+    with serving(released.read_bytes()) as server:
+        card = replace(
+            card_at(server.url),
+            file="t.safetensors",
+            sha256=file_sha256(released),
+            bytes=released.stat().st_size,
+        )
+        path = download(card, folder=tmp_path / "models", retry_policy=QUICK)
     assert path.name == "t.safetensors"
-    assert path.read_bytes() == made.read_bytes()
+    assert path.read_bytes() == released.read_bytes()
 
 
 # --- wrong content ---
@@ -114,7 +119,7 @@ def test_a_web_page_is_refused_before_it_is_read(server: FileServer, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         (b"<!doctype html><title>Error</title>", "is a web page"),
         (b"", "is empty"),
@@ -122,11 +127,11 @@ def test_a_web_page_is_refused_before_it_is_read(server: FileServer, tmp_path: P
         (RELEASE[:HALF], "damaged or cut off"),
     ],
 )
-def test_garbage_is_refused_and_deleted(server: FileServer, tmp_path: Path, body: bytes, told: str) -> None:
+def test_garbage_is_refused_and_deleted(server: FileServer, tmp_path: Path, body: bytes, message: str) -> None:
     server.faults = [answer(200, body)]
     with pytest.raises(WeightsError) as caught:
         fetch_tiny(server, tmp_path)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert f"{server.url}/{TINY.file}" in str(caught.value)
     assert ".part" not in str(caught.value)
     assert names_in(tmp_path) == []
@@ -159,7 +164,7 @@ def test_a_published_size_is_compared_before_fetching(server: FileServer, tmp_pa
     assert names_in(tmp_path) == []
 
 
-def test_the_first_download_sets_the_mark_for_later_ones(server: FileServer, tmp_path: Path) -> None:
+def test_later_downloads_must_equal_the_first(server: FileServer, tmp_path: Path) -> None:
     fetch_tiny(server, tmp_path).unlink()
     server.content, server.etag = release(seed=1), '"two"'
     with pytest.raises(WeightsError, match=r"not the tiny_release\.pth that was downloaded first") as caught:
@@ -174,7 +179,7 @@ def test_the_first_download_sets_the_mark_for_later_ones(server: FileServer, tmp
 
 def test_a_conversion_made_again_has_the_same_digest(server: FileServer, tmp_path: Path) -> None:
     first = fetch_tiny(server, tmp_path / "a")
-    second = download(TINY, folder=tmp_path / "b", source=first.parent, patience=QUICK)
+    second = download(TINY, folder=tmp_path / "b", source=first.parent, retry_policy=QUICK)
     third = fetch_tiny(server, tmp_path / "c")
     assert first.read_bytes() == second.read_bytes() == third.read_bytes()
 
@@ -184,17 +189,17 @@ def test_a_conversion_made_again_has_the_same_digest(server: FileServer, tmp_pat
 
 @pytest.mark.parametrize("tail", ["", "/", f"/{TINY.file}", "/get?name=x", "/deep/er/"])
 def test_mirrors_by_folder_or_by_file(server: FileServer, tmp_path: Path, tail: str) -> None:
-    path = download(TINY, folder=tmp_path, source=server.url + tail, patience=QUICK)
+    path = download(TINY, folder=tmp_path, source=server.url + tail, retry_policy=QUICK)
     assert_is_tiny(path)
-    wanted = {"/get?name=x": tail, "/deep/er/": f"/deep/er/{TINY.file}"}.get(tail, f"/{TINY.file}")
-    assert server.requests[0]["path"] == wanted
+    expected_path = {"/get?name=x": tail, "/deep/er/": f"/deep/er/{TINY.file}"}.get(tail, f"/{TINY.file}")
+    assert server.requests[0]["path"] == expected_path
 
 
-def test_secrets_in_an_address_are_not_recorded_or_told(server: FileServer, tmp_path: Path) -> None:
-    download(TINY, folder=tmp_path, source=f"{server.url}/a.pth?token=SECRET", patience=QUICK)
+def test_secrets_in_an_address_are_neither_recorded_nor_shown(server: FileServer, tmp_path: Path) -> None:
+    download(TINY, folder=tmp_path, source=f"{server.url}/a.pth?token=SECRET", retry_policy=QUICK)
     server.faults = [answer(403)]
     with pytest.raises(WeightsError) as caught:
-        download(TINY, folder=tmp_path / "b", source=f"{server.url}/a.pth?token=SECRET", patience=QUICK)
+        download(TINY, folder=tmp_path / "b", source=f"{server.url}/a.pth?token=SECRET", retry_policy=QUICK)
     assert "SECRET" not in str(caught.value)
     assert all("SECRET" not in path.read_text(errors="ignore") for path in tmp_path.rglob("*.json"))
 
@@ -208,28 +213,28 @@ def test_local_sources(tmp_path: Path, how: str) -> None:
     if how == "converted folder":
         (shelf / TINY.file).unlink()
         save_weights(shelf / "tiny.safetensors", tiny_state())
-    path = download(TINY, folder=tmp_path / "kept", source=sources.get(how, shelf))
+    path = download(TINY, folder=tmp_path / "models", source=sources.get(how, shelf))
     assert_is_tiny(path)
-    assert names_in(tmp_path / "kept") == ["checksums.json", "tiny.safetensors"]
+    assert names_in(tmp_path / "models") == ["checksums.json", "tiny.safetensors"]
     assert len(names_in(shelf)) == 1
 
 
 def test_a_local_source_is_verified_too(tmp_path: Path) -> None:
     (tmp_path / TINY.file).write_bytes(RELEASE)
     with pytest.raises(WeightsError, match="is not the published"):
-        download(replace(TINY, sha256="0" * 64), folder=tmp_path / "kept", source=tmp_path)
+        download(replace(TINY, sha256="0" * 64), folder=tmp_path / "models", source=tmp_path)
     assert (tmp_path / TINY.file).read_bytes() == RELEASE
-    assert names_in(tmp_path / "kept") == []
+    assert names_in(tmp_path / "models") == []
 
 
 def test_a_conversion_of_another_release_is_refused(tmp_path: Path) -> None:
-    save_weights(tmp_path / "tiny.safetensors", tiny_state(), about={"source_sha256": "1" * 64})
+    save_weights(tmp_path / "tiny.safetensors", tiny_state(), metadata={"source_sha256": "1" * 64})
     with pytest.raises(WeightsError, match="is no conversion of the published"):
-        download(replace(TINY, sha256="0" * 64), folder=tmp_path / "kept", source=tmp_path)
+        download(replace(TINY, sha256="0" * 64), folder=tmp_path / "models", source=tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("source", "error", "told"),
+    ("source", "error", "message"),
     [
         ("ftp://example.org/a.pth", InputError, "must be an http or https address"),
         ("/no/such/folder", WeightsError, r"neither a file nor a folder that holds tiny_release\.pth or tiny\."),
@@ -237,12 +242,12 @@ def test_a_conversion_of_another_release_is_refused(tmp_path: Path) -> None:
         ("http://[bad/", InputError, "not a valid address"),
     ],
 )
-def test_sources_that_cannot_be(tmp_path: Path, source: str, error: type[Exception], told: str) -> None:
-    with pytest.raises(error, match=told):
-        download(TINY, folder=tmp_path, source=source, patience=QUICK)
+def test_invalid_sources_are_refused(tmp_path: Path, source: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        download(TINY, folder=tmp_path, source=source, retry_policy=QUICK)
 
 
-def test_cards_that_are_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chains_and_shipped_models_are_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"chain: download 003_VRT.* and 009_VRT"):
         download(MODELS["010_VRT_videostsr"])
     with pytest.raises(WeightsError, match="no address is known"):
@@ -262,7 +267,7 @@ def test_cards_that_are_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_full_disk_is_named(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 10})
     with monkeypatch.context() as patch:
-        patch.setattr(http.shutil, "disk_usage", lambda folder: usage)
+        patch.setattr(files.shutil, "disk_usage", lambda folder: usage)
         with pytest.raises(WeightsError, match=r"no space left in .*free some, or choose another folder"):
             fetch_tiny(server, tmp_path)
 
@@ -270,7 +275,7 @@ def test_a_full_disk_is_named(server: FileServer, tmp_path: Path, monkeypatch: p
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "write_then_rename", full)
+        patch.setattr(checkpoint, "write_atomically", full)
         with pytest.raises(WeightsError, match="No space left on device"):
             fetch_tiny(server, tmp_path)
     assert names_in(tmp_path) == []
@@ -293,15 +298,15 @@ def test_a_folder_that_cannot_be_written_is_named(
     def refuse(*args: object, **kwargs: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("vrt_core.models.digests._open_locked", refuse)
+    monkeypatch.setattr("vrt_core.models.files.FileLock.acquire", refuse)
     with pytest.raises(WeightsError, match=r"no permission to write .*choose another folder"):
         fetch_tiny(server, tmp_path)
 
 
-# --- several at once ---
+# --- concurrent downloads ---
 
 
-def test_two_downloads_of_one_model_take_turns(server: FileServer, tmp_path: Path) -> None:
+def test_concurrent_downloads_of_one_model_fetch_it_once(server: FileServer, tmp_path: Path) -> None:
     server.faults = [slow(10, 0.02)] * 4
     paths: list[Path] = []
 
@@ -327,7 +332,7 @@ def test_downloads_of_different_models_share_one_record(server: FileServer, tmp_
     for thread in threads:
         thread.join()
     for card in cards:
-        assert recorded(tmp_path, card.file) is not None
+        assert find_record(tmp_path, card.file) is not None
         assert_is_tiny(find_weights(card, tmp_path))
 
 
@@ -339,5 +344,5 @@ def test_a_component_downloads_like_a_model(tmp_path: Path) -> None:
         card = ModelCard(
             name="flow", task="flow", config=TINY_CONFIG, part="spynet.", file="f.pth", url=f"{server.url}/f.pth"
         )
-        path = download(card, folder=tmp_path, patience=QUICK)
+        path = download(card, folder=tmp_path, retry_policy=QUICK)
     assert load_weights(card, path).keys() == part.keys()

@@ -1,4 +1,4 @@
-"""Lines that break and servers that resume badly."""
+"""Networks that fail and servers that resume incorrectly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.weights_helpers import (
+from tests.helpers.weights import (
     QUICK,
     TINY,
     FileServer,
@@ -31,7 +31,7 @@ from vrt_core.errors import Cancelled, WeightsError
 from vrt_core.models import download as download_module
 from vrt_core.models import http
 from vrt_core.models.download import download
-from vrt_core.models.http import Patience
+from vrt_core.models.http import RetryPolicy
 
 RELEASE = release()
 RELEASE_SHA256 = hashlib.sha256(RELEASE).hexdigest()
@@ -39,7 +39,7 @@ HALF = len(RELEASE) // 2
 
 pytestmark = pytest.mark.usefixtures("own_models_dir")
 
-# --- bad lines ---
+# --- network errors ---
 
 
 @pytest.mark.parametrize("fault", [cut(HALF), stall(HALF)], ids=["cut", "stalled"])
@@ -59,25 +59,25 @@ def test_an_interrupted_download_goes_on_next_time(server: FileServer, tmp_path:
 
     server.faults = [slow(8, 0.02)]
     with pytest.raises(Cancelled):
-        download(card_at(server.url), folder=tmp_path, patience=QUICK, on_bytes=interrupt)
-    kept_bytes = (tmp_path / f"{TINY.file}.part").stat().st_size
-    assert HALF < kept_bytes < len(RELEASE)
+        download(card_at(server.url), folder=tmp_path, retry_policy=QUICK, on_bytes=interrupt)
+    partial_bytes = (tmp_path / f"{TINY.file}.part").stat().st_size
+    assert HALF < partial_bytes < len(RELEASE)
     assert_is_tiny(fetch_tiny(server, tmp_path))
-    assert server.requests[1]["range"] == f"bytes={kept_bytes}-"
+    assert server.requests[1]["range"] == f"bytes={partial_bytes}-"
     assert names_in(tmp_path) == ["checksums.json", "tiny.safetensors"]
 
 
 @pytest.mark.parametrize("error", [Cancelled, KeyboardInterrupt])
-def test_cancelling_keeps_what_has_arrived(server: FileServer, tmp_path: Path, error: type[BaseException]) -> None:
+def test_cancelling_keeps_the_partial_file(server: FileServer, tmp_path: Path, error: type[BaseException]) -> None:
     calls = iter(range(100))
 
-    def check() -> None:
+    def raise_if_cancelled() -> None:
         if next(calls) >= 4:
             raise error
 
     server.faults = [slow(8, 0.02)]
     with pytest.raises(error):
-        download(card_at(server.url), folder=tmp_path, patience=QUICK, check=check)
+        download(card_at(server.url), folder=tmp_path, retry_policy=QUICK, raise_if_cancelled=raise_if_cancelled)
     assert 0 < (tmp_path / f"{TINY.file}.part").stat().st_size < len(RELEASE)
     assert "tiny.safetensors" not in names_in(tmp_path)
 
@@ -95,11 +95,11 @@ def test_a_killed_process_leaves_a_part_that_is_continued(server: FileServer, tm
     ended = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, check=False)
     assert ended.returncode == 9
     assert not (tmp_path / "tiny.safetensors").exists()
-    assert_is_tiny(fetch_tiny(server, tmp_path))  # the dead holder's lock does not hinder
+    assert_is_tiny(fetch_tiny(server, tmp_path))  # the lock of the dead process is free
     assert "range" in server.requests[1]
 
 
-def test_a_line_that_stays_bad_is_given_up_with_advice(server: FileServer, tmp_path: Path) -> None:
+def test_a_network_that_keeps_failing_is_given_up_with_advice(server: FileServer, tmp_path: Path) -> None:
     server.faults = [cut(100), cut(100), cut(100), cut(100)]
     with pytest.raises(WeightsError, match=r"after 300 of \d+ bytes, 3 times; .* kept \(300 bytes\)") as caught:
         fetch_tiny(server, tmp_path)
@@ -109,7 +109,7 @@ def test_a_line_that_stays_bad_is_given_up_with_advice(server: FileServer, tmp_p
     assert server.requests[-1]["range"] == "bytes=400-"
 
 
-def test_tries_that_bring_much_do_not_count(
+def test_attempts_with_progress_do_not_count(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "_PROGRESS_BYTES", 1000)
@@ -119,13 +119,13 @@ def test_tries_that_bring_much_do_not_count(
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_passing_server_errors_are_retried(server: FileServer, tmp_path: Path, status: int) -> None:
+def test_transient_server_errors_are_retried(server: FileServer, tmp_path: Path, status: int) -> None:
     server.faults = [answer(status, b"busy"), answer(status, b"busy")]
     assert_is_tiny(fetch_tiny(server, tmp_path))
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_lasting_server_errors_are_told_at_once(server: FileServer, tmp_path: Path, status: int) -> None:
+def test_permanent_server_errors_are_reported_at_once(server: FileServer, tmp_path: Path, status: int) -> None:
     server.faults = [answer(status, b"<html>no</html>", "text/html")]
     with pytest.raises(WeightsError, match=rf"{TINY.file}: the server answered {status} ") as caught:
         fetch_tiny(server, tmp_path)
@@ -138,28 +138,29 @@ def test_no_server_at_all(tmp_path: Path) -> None:
     with serving(RELEASE) as server:
         url = server.url
     with pytest.raises(WeightsError, match=r"could not fetch http://127\.0\.0\.1.*Connection refused, 3 times"):
-        download(card_at(url), folder=tmp_path, patience=QUICK)
+        download(card_at(url), folder=tmp_path, retry_policy=QUICK)
 
 
 def test_waiting_for_a_retry_can_be_cancelled(server: FileServer, tmp_path: Path) -> None:
     server.faults = [answer(503)]
 
-    def check() -> None:
+    def raise_if_cancelled() -> None:
         if server.requests:
             raise Cancelled
 
+    patient = RetryPolicy(backoff_seconds=60)
     with pytest.raises(Cancelled):
-        download(card_at(server.url), folder=tmp_path, patience=Patience(backoff_seconds=60), check=check)
+        download(card_at(server.url), folder=tmp_path, retry_policy=patient, raise_if_cancelled=raise_if_cancelled)
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_server_that_does_not_tell_the_size(server: FileServer, tmp_path: Path, whole: bool) -> None:
+def test_a_server_that_does_not_state_the_size(server: FileServer, tmp_path: Path, whole: bool) -> None:
     server.faults = [chunked(10, whole)]
     assert_is_tiny(fetch_tiny(server, tmp_path))
     assert len(server.requests) == (1 if whole else 2)
 
 
-# --- servers that resume badly ---
+# --- servers that resume incorrectly ---
 
 
 def test_a_server_without_ranges_sends_all_again(server: FileServer, tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ def test_a_file_that_changes_in_between_is_fetched_anew(server: FileServer, tmp_
     assert_is_tiny(fetch_tiny(server, tmp_path), seed=1)
 
 
-def test_a_bad_joint_that_only_the_digest_shows_is_fetched_anew(server: FileServer, tmp_path: Path) -> None:
+def test_a_wrong_join_that_only_the_digest_reveals_is_fetched_anew(server: FileServer, tmp_path: Path) -> None:
     other = release(seed=1)
     server.etag = None
     server.content = other
@@ -215,7 +216,7 @@ def test_a_file_that_became_shorter_than_the_part(server: FileServer, tmp_path: 
     server.content = RELEASE + bytes(1000)
     server.faults = [cut(len(RELEASE) + 500), answer(416)]
     with pytest.raises(WeightsError, match="could not fetch"):
-        fetch_tiny(server, tmp_path, patience=Patience(timeout_seconds=0.4, retries=0))
+        fetch_tiny(server, tmp_path, retry_policy=RetryPolicy(timeout_seconds=0.4, retries=0))
     server.content = RELEASE
     assert_is_tiny(fetch_tiny(server, tmp_path))
 
@@ -224,20 +225,20 @@ def test_a_part_of_another_address_is_not_continued(server: FileServer, tmp_path
     server.faults = [cut(HALF), answer(404)]
     with pytest.raises(WeightsError):
         fetch_tiny(server, tmp_path)
-    path = download(TINY, folder=tmp_path, source=f"{server.url}/mirror", patience=QUICK)
+    path = download(TINY, folder=tmp_path, source=f"{server.url}/mirror", retry_policy=QUICK)
     assert_is_tiny(path)
     assert server.requests[-1]["path"] == f"/mirror/{TINY.file}"
     assert "range" not in server.requests[-1]
 
 
-def test_a_part_that_is_whole_is_not_asked_for_again(
+def test_a_complete_part_is_not_requested_again(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(download_module, "_accept", fail)
+        patch.setattr(download_module._Job, "_verify_and_install", fail)
         with pytest.raises(KeyboardInterrupt):
             fetch_tiny(server, tmp_path)
     assert_is_tiny(fetch_tiny(server, tmp_path))

@@ -1,21 +1,20 @@
-"""Where weight files are, whether they are the right ones, and the networks made of them."""
+"""Finding weight files, verifying their digests, and loading networks from them."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.core.weights_helpers import TINY, release, tiny_state, write
+from tests.helpers.weights import TINY, release, tiny_state, write
 from vrt_core.errors import InputError, WeightsError
 from vrt_core.models import checkpoint, store
 from vrt_core.models.cards import COMPONENTS, MODELS
 from vrt_core.models.checkpoint import expected_shapes, save_weights
-from vrt_core.models.digests import file_sha256, record
-from vrt_core.models.store import find_weights, load_network, load_weights, models_dir, record_weights
+from vrt_core.models.digests import add_records, file_sha256
+from vrt_core.models.store import find_weights, load_network, load_weights, models_dir
 from vrt_core.network import build_network
 
 # --- where files are, and digests ---
@@ -40,8 +39,8 @@ def test_weights_are_found_in_the_folder_first_and_converted_first(
     folder.mkdir()
     cache.mkdir()
     card = replace(TINY, url="http://127.0.0.1/x.pth")
-    told = r"looked for tiny\.safetensors or tiny_release\.pth in .*mine, .*cache; "
-    with pytest.raises(WeightsError, match=told) as caught:
+    message = r"looked for tiny\.safetensors or tiny_release\.pth in .*mine, .*cache; "
+    with pytest.raises(WeightsError, match=message) as caught:
         find_weights(card, folder)
     assert "`vrt download tiny` (licence CC0-1.0)" in str(caught.value)
     (cache / "tiny.safetensors").touch()
@@ -75,12 +74,12 @@ def test_a_published_digest_is_compared_before_parsing(monkeypatch: pytest.Monke
 def test_a_recorded_digest_is_compared_at_load(tmp_path: Path) -> None:
     path = tmp_path / "tiny.safetensors"
     save_weights(path, tiny_state())
-    record(tmp_path, {path.name: {"sha256": file_sha256(path)}})
+    add_records(tmp_path, {path.name: {"sha256": file_sha256(path)}})
     load_weights(TINY, path)
     save_weights(path, tiny_state(seed=1))
-    for door in (lambda: load_weights(TINY, path), lambda: load_weights(TINY, folder=tmp_path)):
+    for load in (lambda: load_weights(TINY, path), lambda: load_weights(TINY, folder=tmp_path)):
         with pytest.raises(WeightsError, match=r"damaged or was changed.*checksums\.json"):
-            door()
+            load()
     (tmp_path / "checksums.json").write_text("[")
     with pytest.raises(WeightsError, match=r"checksums\.json.*delete the file"):
         load_weights(TINY, path)
@@ -109,34 +108,3 @@ def test_a_component_is_no_network_but_loads_as_weights(tmp_path: Path) -> None:
     assert load_weights(card, tmp_path / "flow.pth").keys() == state.keys()
     with pytest.raises(InputError, match="restores nothing alone"):
         load_network(card, tmp_path / "flow.pth")
-
-
-# --- making models ---
-
-
-def test_recording_new_weights_updates_the_manifest(tmp_path: Path) -> None:
-    manifest = tmp_path / "manifest.json"
-    old = {"name": "other", "task": "sr", "config": {"depths": [8, 8, 4]}, "window_frames": 6}
-    manifest.write_text(json.dumps({"models": [old], "components": []}))
-    with pytest.raises(WeightsError, match=r"cannot read weights .*tiny\.safetensors"):
-        record_weights("tiny", manifest=manifest, task="deblur", file="tiny.safetensors")
-    save_weights(tmp_path / "tiny.safetensors", tiny_state(), dtype=torch.float16)
-    facts = {"task": "deblur", "config": TINY.config, "file": "tiny.safetensors", "shipped": True}
-    card = record_weights("tiny", manifest=manifest, **facts)
-    assert card.sha256 == file_sha256(tmp_path / "tiny.safetensors")
-    assert card.bytes == (tmp_path / "tiny.safetensors").stat().st_size
-    assert card.parameters == sum(tensor.numel() for tensor in tiny_state().values())
-    assert load_weights(card, folder=tmp_path).keys() == tiny_state().keys()
-    written = json.loads(manifest.read_text())
-    assert written["models"][0] == old
-    assert '"depths": [8, 8, 4]' in manifest.read_text()
-    with pytest.raises(WeightsError, match="does not fit tiny"):
-        record_weights("tiny", manifest=manifest, config={**TINY.config, "embed_dims": [16] * 8})
-    assert json.loads(manifest.read_text()) == written
-
-
-def test_shipped_weights_are_as_the_manifest_says() -> None:
-    for card in MODELS.values():
-        if card.shipped and card.sha256 is not None:
-            assert find_weights(card).stat().st_size == card.bytes
-            assert sum(tensor.numel() for tensor in load_weights(card).values()) == card.parameters

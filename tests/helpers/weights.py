@@ -1,4 +1,4 @@
-"""A tiny model with a release-shaped checkpoint, and a local server that behaves as badly as it is told to."""
+"""A tiny model, its checkpoint in the layout of a release, and a local HTTP server with injectable faults."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import torch
 
 from vrt_core.models.cards import ModelCard
 from vrt_core.models.download import download
-from vrt_core.models.http import Patience
+from vrt_core.models.http import RetryPolicy
 from vrt_core.models.store import load_weights
 from vrt_core.network import build_network
 
@@ -27,7 +27,7 @@ LAYOUTS = json.loads((Path(__file__).parents[1] / "golden/layouts.json").read_te
 
 
 def meta_state(name: str, *, buffers: bool) -> dict[str, torch.Tensor]:
-    """The state dict of an official model as it is released, shapes only."""
+    """State dict of an official model as released, on the meta device."""
     layout = LAYOUTS[name]
     shapes = {**layout["parameters"], **(layout["buffers"] if buffers else {})}
     return {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
@@ -53,11 +53,11 @@ TINY_CONFIG: dict[str, Any] = {
 TINY = ModelCard(
     name="tiny", task="deblur", config=TINY_CONFIG, window_frames=2, file="tiny_release.pth", licence="CC0-1.0"
 )
-QUICK = Patience(timeout_seconds=0.4, retries=2, backoff_seconds=0.01)
+QUICK = RetryPolicy(timeout_seconds=0.4, retries=2, backoff_seconds=0.01)
 
 
 def tiny_state(seed: int = 0) -> dict[str, torch.Tensor]:
-    """A state dict of the tiny model, filled with random numbers, without index buffers."""
+    """State dict of the tiny model with random numbers, without index buffers."""
     generator = torch.Generator().manual_seed(seed)
     return {name: torch.randn(shape, generator=generator) * 0.1 for name, shape in _tiny_shapes().items()}
 
@@ -69,7 +69,7 @@ def _tiny_shapes() -> dict[str, torch.Size]:
 
 
 def index_buffers() -> dict[str, torch.Tensor]:
-    """Some of what released files hold beside the parameters."""
+    """Some of the index buffers that released files contain beside the parameters."""
     block = "stage1.residual_group1.blocks.0.attn"
     return {
         "spynet.mean": torch.zeros(1, 3, 1, 1),
@@ -80,7 +80,7 @@ def index_buffers() -> dict[str, torch.Tensor]:
 
 
 def release(seed: int = 0, key: str | None = "params") -> bytes:
-    """A checkpoint as published: index buffers included, bare or under a key."""
+    """A checkpoint as published: with index buffers, bare or under a key."""
     state = {**tiny_state(seed), **index_buffers()}
     buffer = io.BytesIO()
     torch.save({key: state} if key else state, buffer)
@@ -92,7 +92,7 @@ def card_at(url: str, **facts: Any) -> ModelCard:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers GET with the server's content, after the first of its faults, if any is left, had its turn."""
+    """Answers GET with the next of the server's faults, or with its content if no fault is left."""
 
     protocol_version = "HTTP/1.1"
 
@@ -108,12 +108,12 @@ class Handler(BaseHTTPRequestHandler):
         (fault or Handler.send_whole)(self)
 
     def send_whole(self, cut_at: int | None = None, stall_seconds: float = 0.0) -> None:
-        """Send what is asked for; stop after ``cut_at`` bytes, or be silent there."""
+        """Send the requested range; stop after ``cut_at`` bytes, or send nothing more for ``stall_seconds``."""
         server = self.files
         content, start = server.content, 0
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if asked and server.knows_ranges and self.headers.get("If-Range", server.etag) in (server.etag, None):
-            start = int(asked[1])
+        requested = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if requested and server.knows_ranges and self.headers.get("If-Range", server.etag) in (server.etag, None):
+            start = int(requested[1])
         if start and start >= len(content):
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(content)}")
@@ -138,7 +138,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class FileServer(ThreadingHTTPServer):
-    """Serves one content under every path on 127.0.0.1."""
+    """Serves the same content under every path of 127.0.0.1."""
 
     daemon_threads = True
 
@@ -152,7 +152,7 @@ class FileServer(ThreadingHTTPServer):
         self.released = threading.Event()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is what the tests are about."""
+        """Ignore broken connections: the tests cause them."""
 
     @property
     def url(self) -> str:
@@ -174,17 +174,17 @@ def serving(content: bytes) -> Iterator[FileServer]:
 
 
 def cut(after: int) -> Callable[[Handler], None]:
-    """The connection ends early."""
+    """Close the connection early."""
     return lambda handler: handler.send_whole(cut_at=after)
 
 
 def stall(after: int) -> Callable[[Handler], None]:
-    """The connection stays open, silent."""
+    """Keep the connection open without sending the rest."""
     return lambda handler: handler.send_whole(cut_at=after, stall_seconds=3.0)
 
 
 def answer(status: int, body: bytes = b"", kind: str = "text/plain") -> Callable[[Handler], None]:
-    """Another answer than the file."""
+    """Answer with a status and a body instead of the file."""
 
     def send(handler: Handler) -> None:
         handler.send_response(status)
@@ -197,7 +197,7 @@ def answer(status: int, body: bytes = b"", kind: str = "text/plain") -> Callable
 
 
 def chunked(pieces: int, whole: bool) -> Callable[[Handler], None]:
-    """The file without its size told beforehand, in chunks; all of it, or half and no last chunk."""
+    """Send the file in HTTP chunks, without Content-Length; all of it, or half of it without the last chunk."""
 
     def send(handler: Handler) -> None:
         content = handler.files.content
@@ -216,7 +216,7 @@ def chunked(pieces: int, whole: bool) -> Callable[[Handler], None]:
 
 
 def slow(pieces: int, pause_seconds: float) -> Callable[[Handler], None]:
-    """The whole file, in pieces, slowly."""
+    """Send the whole file in pieces, with a pause after each."""
 
     def send(handler: Handler) -> None:
         content = handler.files.content
@@ -233,16 +233,17 @@ def slow(pieces: int, pause_seconds: float) -> Callable[[Handler], None]:
     return send
 
 
-def fetch_tiny(server: FileServer, folder: Path, *, patience: Patience = QUICK, **facts: Any) -> Path:
-    return download(card_at(server.url, **facts), folder=folder, patience=patience)
+def fetch_tiny(server: FileServer, folder: Path, *, retry_policy: RetryPolicy = QUICK, **facts: Any) -> Path:
+    return download(card_at(server.url, **facts), folder=folder, retry_policy=retry_policy)
 
 
 def assert_is_tiny(path: Path, seed: int = 0) -> None:
-    wanted = tiny_state(seed)
+    expected = tiny_state(seed)
     loaded = load_weights(TINY, path)
-    assert loaded.keys() == wanted.keys()
-    assert all(torch.equal(loaded[name], wanted[name]) for name in wanted)
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
 
 
 def names_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    """Names of the files in a folder, without lock files: whether these stay depends on the version of filelock."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
