@@ -1,4 +1,4 @@
-"""What holds for the repository as a whole: arrows between rooms, imports without side effects, sizes, the package."""
+"""The repository as a whole: sizes of files and functions, names, and what the wheel contains."""
 
 import ast
 import json
@@ -7,145 +7,57 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
-import pytest
+from tests.helpers.sources import PACKAGES, ROOT, all_sources, sources
 
-ROOT = Path(__file__).parents[1]
-ROOMS = ("vrt_core", "vrt_media", "vs_plugin", "vrt_cli", "vrt_train", "vrt_nodes")
-HOSTS = {"vapoursynth", "comfy", "comfy_api", "folder_paths", "nodes", "server"}
-MEDIA = {"av", "PIL", "cv2", "imageio"}
-MOST_LINES = 400
-PUBLIC = ("vrt_core", "vrt_core.hardware", "vrt_core.models", "vrt_core.options")
-"""Packages and modules of the core that front ends import."""
+MAX_LINES, MAX_FUNCTION_LINES = 350, 60
+VAGUE_NAMES = {"seen", "made", "found", "wanted", "told", "least", "most"}
+"""Words that say nothing as names of variables, arguments or attributes."""
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-
-
-def sources(room: str) -> list[Path]:
-    return sorted((ROOT / room).rglob("*.py"))
-
-
-def imports(path: Path) -> Iterator[tuple[str, str, int]]:
-    """(module, name taken from it or "", line) of each import in a file; relative modules begin with a dot."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, "", node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            yield from ((module, alias.name, node.lineno) for alias in node.names)
-
-
-def found_in(room: str) -> Iterator[tuple[str, str, str]]:
-    """(module, name, place) of each import in a room."""
-    for path in sources(room):
-        for module, name, line in imports(path):
-            yield module, name, f"{path.relative_to(ROOT)}:{line}"
-
-
-def escapes(room: str, module: str, place: str) -> bool:
-    """Whether a relative import leaves its room."""
-    dots = len(module) - len(module.lstrip("."))
-    depth = len(Path(place.rsplit(":", 1)[0]).parts) - 1
-    return dots > depth
-
-
-# --- arrows ---
-
-
-def test_the_core_knows_nobody() -> None:
-    banned = {*ROOMS, "vsvrt", "torchvision", *HOSTS, *MEDIA, "typer", "rich"}
-    wrong = [f"{place}: {module}" for module, _, place in found_in("vrt_core") if module.split(".")[0] in banned]
-    wrong += [f"{place}: {module}" for module, _, place in found_in("vrt_core") if escapes("vrt_core", module, place)]
-    assert wrong == []
-
-
-def test_media_knows_no_room() -> None:
-    banned = {*ROOMS, "vsvrt", "torchvision", *HOSTS, "typer", "rich"}
-    wrong = [f"{place}: {module}" for module, _, place in found_in("vrt_media") if module.split(".")[0] in banned]
-    wrong += [f"{place}: {module}" for module, _, place in found_in("vrt_media") if escapes("vrt_media", module, place)]
-    assert wrong == []
-
-
-@pytest.mark.parametrize("room", [room for room in ROOMS[2:] if (ROOT / room).is_dir()])
-def test_front_ends_know_the_public_core_only(room: str) -> None:
-    own_hosts = {"vs_plugin": {"vapoursynth"}, "vrt_nodes": HOSTS - {"vapoursynth"}}.get(room, set())
-    others = {*ROOMS, "vsvrt"} - {room, "vrt_core"} - ({"vsvrt"} if room == "vs_plugin" else set())
-    others -= {"vrt_media"} if room in ("vrt_cli", "vrt_nodes") else set()
-    banned = others | (HOSTS - own_hosts) | {"torchvision"}
-    for module, name, place in found_in(room):
-        top = module.split(".")[0]
-        assert top not in banned, f"{place} imports {module}"
-        assert not escapes(room, module, place), f"{place} imports {module}"
-        if top != "vrt_core":
-            continue
-        assert module in PUBLIC or (room, module) == ("vrt_train", "vrt_core.network"), f"{place} imports {module}"
-        public = {*getattr(import_module(module), "__all__", [name]), "__version__"}
-        assert not name or name in public or f"{module}.{name}" in PUBLIC, f"{place}: {module}.{name} is not public"
-
-
-@pytest.mark.parametrize("room", ["vrt_core", "vrt_media", "vrt_nodes"])
-def test_own_modules_are_imported_relatively(room: str) -> None:
-    """A clone under ComfyUI's custom_nodes has another name for every package."""
-    assert [place for module, _, place in found_in(room) if module.split(".")[0] == room] == []
-
-
-def test_nobody_needs_torchvision() -> None:
-    files = [*ROOT.glob("*.py"), *(p for room in (*ROOMS, "tests", "benchmarks", "demo") for p in sources(room))]
-    assert [str(p) for p in files for module, _, _ in imports(p) if module.split(".")[0] == "torchvision"] == []
-    assert "torchvision" not in (ROOT / "pyproject.toml").read_text().split("[tool.ruff]")[0]
-
-
-# --- importing ---
-
-
-def in_fresh_python(code: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
-    ).stdout
-
-
-def test_importing_has_no_side_effects(tmp_path: Path) -> None:
-    """No host, no CUDA, no output, no new threads, no files, no logging set up, no random numbers drawn."""
-    code = f"""
-import logging, os, random, sys, threading
-import numpy, torch
-numbers, settings = torch.random.get_rng_state(), (torch.get_num_threads(), torch.is_grad_enabled())
-environment, threads = dict(os.environ), threading.active_count()
-os.environ["HOME"] = os.environ["XDG_CACHE_HOME"] = {str(tmp_path)!r}
-environment |= {{k: {str(tmp_path)!r} for k in ("HOME", "XDG_CACHE_HOME")}}
-from vrt_core import *
-import vrt_cli.main, vrt_cli.commands.restore, vrt_cli.outputs, vrt_cli.job, vrt_nodes, vrt_train
-assert torch.equal(numbers, torch.random.get_rng_state())
-assert settings == (torch.get_num_threads(), torch.is_grad_enabled())
-assert environment == dict(os.environ)
-assert threads == threading.active_count()
-assert not torch.cuda.is_initialized()
-assert not logging.getLogger().handlers
-assert not {{"vapoursynth", "comfy", "torchvision"}} & set(sys.modules)
-"""
-    assert in_fresh_python(code) == ""
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_core_does_not_load_media_or_hosts() -> None:
-    code = "import sys, vrt_core; from vrt_core import *; print(*sorted({m.split('.')[0] for m in sys.modules}))"
-    loaded = set(in_fresh_python(code).split())
-    assert not loaded & (
-        {"vapoursynth", "comfy", "av", "typer", "vrt_cli", "vrt_media", "vrt_train", "vsvrt"} | {"torchvision"}
-    )
 
 
 # --- files ---
 
 
 def test_no_file_is_long() -> None:
-    files = [*(p for room in (*ROOMS, "tests", "benchmarks", "demo") for p in sources(room))]
-    lengths = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in files}
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in all_sources()}
     assert len(lengths) > 20
-    assert {name: n for name, n in lengths.items() if n > MOST_LINES} == {}
+    assert {name: n for name, n in lengths.items() if n > MAX_LINES} == {}
+
+
+def test_no_function_is_long() -> None:
+    """Lines of the body, without signature and docstring: those of a command declare its options."""
+    lengths = {}
+    for path in all_sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                if body and body[-1].end_lineno is not None:
+                    lengths[f"{path.relative_to(ROOT)}:{node.name}"] = body[-1].end_lineno - body[0].lineno + 1
+    assert {name: n for name, n in lengths.items() if n > MAX_FUNCTION_LINES} == {}
+
+
+def names_in(tree: ast.AST) -> set[str]:
+    """Names of variables, arguments and attributes that a module defines."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            names.add(node.arg)
+        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            names.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return names
+
+
+def test_no_name_is_vague() -> None:
+    vague = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in all_sources()
+        for name in names_in(ast.parse(path.read_text()))
+        if VAGUE_NAMES & set(name.lower().split("_"))
+    }
+    assert vague == set()
 
 
 def test_folders_that_comfyui_would_serve() -> None:
@@ -165,11 +77,11 @@ def test_the_shipped_files_are_small() -> None:
 def test_every_package_is_listed() -> None:
     folders = PROJECT["tool"]["setuptools"]["package-dir"]
     listed = set(PROJECT["tool"]["setuptools"]["packages"])
-    there = set()
-    for room in ROOMS:
-        for init in (ROOT / room).rglob("__init__.py"):
-            there.add(".".join(init.parent.relative_to(ROOT).parts).replace("vs_plugin", "vsvrt"))
-    assert listed - {"vrt_core._weights"} == there
+    packages = set()
+    for package in PACKAGES:
+        for init in (ROOT / package).rglob("__init__.py"):
+            packages.add(".".join(init.parent.relative_to(ROOT).parts).replace("vs_plugin", "vsvrt"))
+    assert listed - {"vrt_core._weights"} == packages
     assert folders == {"vrt_core._weights": "weights", "vsvrt": "vs_plugin"}
 
 
@@ -178,9 +90,8 @@ def test_the_wheel_holds_what_it_needs(tmp_path: Path) -> None:
     clone.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, clone)
-    for room in (*ROOMS, "weights"):
-        if (ROOT / room).is_dir():
-            shutil.copytree(ROOT / room, clone / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in (*PACKAGES, "weights"):
+        shutil.copytree(ROOT / folder, clone / folder, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "dist")]
     subprocess.run(command, cwd=clone, check=True, capture_output=True, timeout=300)
     (wheel,) = (tmp_path / "dist").iterdir()
@@ -189,7 +100,9 @@ def test_the_wheel_holds_what_it_needs(tmp_path: Path) -> None:
         names = set(archive.namelist())
         metadata = archive.read(next(n for n in names if n.endswith(".dist-info/METADATA"))).decode()
     modules = {n for n in names if n.endswith(".py")}
-    assert {str(p.relative_to(ROOT)).replace("vs_plugin", "vsvrt") for room in ROOMS for p in sources(room)} == modules
+    assert {
+        str(p.relative_to(ROOT)).replace("vs_plugin", "vsvrt") for package in PACKAGES for p in sources(package)
+    } == modules
     weights = {p.name for p in (ROOT / "weights").iterdir() if p.suffix in (".json", ".safetensors")}
     assert {f"vrt_core/_weights/{name}" for name in weights} <= names
     shipped = [
