@@ -173,8 +173,8 @@ def _offsets(factors: tuple[int, int], siting: int) -> tuple[float, float]:
     return vertical, (across - 1) / 2 if centred_across else 0.0
 
 
-def _cubic(distance: float) -> float:
-    """Catmull-Rom kernel (a = -0.5)."""
+def catmull_rom(distance: float) -> float:
+    """Return the weight of a sample at this distance in the Catmull-Rom cubic kernel (a = -0.5)."""
     d = abs(distance)
     if d < 1:
         return 1.5 * d**3 - 2.5 * d**2 + 1
@@ -200,7 +200,7 @@ def _enlarge_rows(x: Tensor, factor: int, offset: float) -> Tensor:
         position = (phase - offset) / factor
         first = math.floor(position) - 1
         out[..., phase] = _weighted(
-            (_cubic(position - tap), padded[:, margin + tap : margin + tap + x.shape[1]])
+            (catmull_rom(position - tap), padded[:, margin + tap : margin + tap + x.shape[1]])
             for tap in range(first, first + 4)
         )
     return out.flatten(1)
@@ -219,7 +219,7 @@ def _shrink_rows(x: Tensor, factor: int, offset: float) -> Tensor:
         return x
     length = math.ceil(x.shape[1] / factor)
     taps = range(math.ceil(offset - 2 * factor), math.floor(offset + 2 * factor) + 1)
-    weights = [_cubic((tap - offset) / factor) for tap in taps]
+    weights = [catmull_rom((tap - offset) / factor) for tap in taps]
     margin = 2 * factor
     padded = F.pad(x[None], (margin, margin + 2 * factor), mode="replicate")[0]
     samples = (padded[:, margin + tap :: factor][:, :length] for tap in taps)

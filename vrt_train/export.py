@@ -1,6 +1,7 @@
-"""Ship a trained model: ``python -m vrt_train.export RUN --name denoise-small``.
+"""Command that exports a trained model to the manifest: ``python -m vrt_train.export RUN --name denoise-small``.
 
-Writes the averaged weights as float16 safetensors beside the manifest, and config, size and sha256 into its entry.
+Writes the averaged (EMA) weights as float16 safetensors next to the manifest, and their configuration, size and sha256
+to the model's entry.
 """
 
 import json
@@ -16,10 +17,18 @@ from vrt_core.models import inspect_weights, load_weights, save_weights
 
 
 def export(checkpoint: Path, name: str, folder: Path) -> Path:
-    """Write the weights of ``checkpoint`` to ``folder`` and update the manifest's entry ``name``; return the file.
+    """Write the averaged weights of a checkpoint and update the manifest.
+
+    Args:
+        checkpoint: `checkpoint.pt` of a run.
+        name: Model of the manifest.
+        folder: Folder of the manifest and the weights.
+
+    Returns:
+        The weights file.
 
     Raises:
-        KeyError: If the manifest has no model of that name: write its card first.
+        KeyError: If the manifest has no model of that name.
     """
     state = torch.load(checkpoint, weights_only=True)
     manifest = folder / "manifest.json"

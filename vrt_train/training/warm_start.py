@@ -1,5 +1,6 @@
-"""Start a network from the weights of another: whatever fits is taken over."""
+"""Warm start: initialise a network from the weights of another one, as far as they fit."""
 
+import hashlib
 import re
 from pathlib import Path
 from typing import cast
@@ -9,44 +10,45 @@ import torch
 from vrt_core import VRT, card_for_file, find_model, load_network
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
-"""Weights of first runs that later ones go on from. They stay as they are when a shipped model gets better, so that
-a recipe makes the same again."""
+"""Weights of earlier runs, in which later runs start. They never change, so that a recipe stays reproducible. A recipe
+that starts from a shipped model states its sha256 (``start_sha256``), because a shipped model may be improved."""
 
 _BLOCK = re.compile(r"\.blocks\.\d+$")
 
 
 @torch.no_grad()
-def warm_start(network: VRT, model: str) -> list[str]:
-    """Copy the parameters of a model whose names and shapes fit, in place.
+def warm_start(network: VRT, model: str, sha256: str | None = None) -> list[str]:
+    """Copy the parameters of a model whose names and shapes match, in place.
 
-    The channels that both first convolutions read are copied: the frame itself comes first in each, then warped ones;
-    what only the new one reads begins as it would. Blocks that the model does not have begin as the identity, so that a
-    deeper network begins where a shallower one ended. If anything else did not fit, the last convolution is set to
-    zero: the network begins with what it would do without learning.
+    If the first convolutions have different numbers of input channels, the common ones are copied: in both, the frame
+    is first and the warped neighbours follow. Blocks that the model lacks start as the identity, so a deeper network
+    starts with the output of the shallower one. If any other parameter has no match, the last convolution is set to
+    zero: the network starts with its base, for SR the bilinear enlargement.
 
     Args:
-        network: To start.
-        model: Name of a file in ``PRETRAINED``, of a model that is on this machine (one that ships, or one that was
-            downloaded), or a weights file.
+        network: Network to initialise.
+        model: Name of a file in ``PRETRAINED``, name of a shipped or downloaded model, or path of a weights file.
+        sha256: Expected checksum of the weights file; None for no check.
 
     Returns:
-        Names of the parameters that were not found, those of new blocks left out.
+        Names of the parameters without a match, except those of new blocks.
+
+    Raises:
+        ValueError: If the weights file has another checksum.
     """
-    path = PRETRAINED / f"{model}.safetensors"
-    path = path if path.is_file() else Path(model)
-    source = cast(VRT, load_network(card_for_file(path), path) if path.is_file() else load_network(find_model(model)))
-    found = dict(source.named_parameters())
-    there = {name for name, _ in source.named_modules()}
-    grown = [name for name, _ in network.named_modules() if _BLOCK.search(name) and name not in there]
-    for name in grown:
+    source = _load_source(model, sha256)
+    source_parameters = dict(source.named_parameters())
+    source_modules = {name for name, _ in source.named_modules()}
+    new_blocks = [name for name, _ in network.named_modules() if _BLOCK.search(name) and name not in source_modules]
+    for name in new_blocks:
         for layer in ("attn.proj", "mlp.fc2"):
             for parameter in network.get_submodule(f"{name}.{layer}").parameters():
                 parameter.zero_()
     missing = []
     for name, parameter in network.named_parameters():
-        if name.startswith(tuple(f"{block}." for block in grown)):
+        if name.startswith(tuple(f"{block}." for block in new_blocks)):
             continue
-        other = found.get(name)
+        other = source_parameters.get(name)
         if other is not None and name == "conv_first.weight" and other.shape[1] != parameter.shape[1]:
             common = min(other.shape[1] - source.config.nonblind_denoising, parameter.shape[1])
             parameter[:, :common] = other[:, :common]
@@ -59,3 +61,19 @@ def warm_start(network: VRT, model: str) -> list[str]:
         for parameter in network.conv_last.parameters():
             parameter.zero_()
     return missing
+
+
+def _load_source(model: str, sha256: str | None) -> VRT:
+    path = PRETRAINED / f"{model}.safetensors"
+    path = path if path.is_file() else Path(model)
+    if path.is_file():
+        card, digest = card_for_file(path), hashlib.sha256(path.read_bytes()).hexdigest()
+    else:
+        path, card = None, find_model(model)
+        digest = card.sha256
+    if sha256 is not None and digest != sha256:
+        raise ValueError(
+            f"start_from ({model!r}) has the sha256 {digest}, but start_sha256 is {sha256}: this model changed since; "
+            "name a file of the earlier weights, or start from the new ones by removing start_sha256"
+        )
+    return cast(VRT, load_network(card, path))
