@@ -23,33 +23,37 @@ NETWORK = {
 
 @pytest.fixture(autouse=True)
 def one_thread():
+    """Train with one OpenMP thread, as ``vrt train`` does: the last bits depend on the number of threads."""
+    num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def photos():
-    """Smooth random pictures with a few edges, uint8 (H, W, 3)."""
+    """Smooth random images with a few edges, uint8 (H, W, 3)."""
     rng = np.random.default_rng(0)
-    made = []
+    images = []
     for _ in range(3):
         coarse = torch.from_numpy(rng.uniform(0, 1, (1, 3, 24, 28)).astype(np.float32))
         fine = torch.nn.functional.interpolate(coarse, size=(200, 240), mode="bicubic")[0].clamp(0, 1)
-        made.append((fine.permute(1, 2, 0).numpy() * 255).astype(np.uint8))
-    return made
+        images.append((fine.permute(1, 2, 0).numpy() * 255).astype(np.uint8))
+    return images
 
 
-@pytest.fixture
-def data_folder(tmp_path, photos):
-    """A folder as vrt_train.prepare leaves it, with a film of drifting pictures."""
-    folder = tmp_path / "data"
-    (folder / "photos").mkdir(parents=True)
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory, photos):
+    """A folder as vrt_train.prepare writes it, with a film of panned photos; tests only read it."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "photos").mkdir()
     index = {"film": {}, "photos": {}}
     for i, photo in enumerate(photos):
         np.save(folder / "photos" / f"photo{i}.npy", photo)
         index["photos"][f"photo{i}"] = {"held_out": i == 2}
-    for part in ("train", "held"):
+    for split in ("train", "val"):
         film = np.stack([np.stack([photo[t : t + 128, 2 * t : 2 * t + 160] for t in range(10)]) for photo in photos])
-        film.tofile(folder / f"film_{part}.u8")
-        index["film"][part] = {"file": f"film_{part}.u8", "shape": film.shape}
+        film.tofile(folder / f"film_{split}.u8")
+        index["film"][split] = {"file": f"film_{split}.u8", "shape": film.shape}
     (folder / "data.json").write_text(json.dumps(index))
     return folder

@@ -4,7 +4,9 @@ import torch
 
 from vrt_core import estimate_sigma
 from vrt_train.data.camera_noise import add_camera_noise, compress, from_linear, to_linear
-from vrt_train.data.dataset import DataConfig, Library, TrainingBatches
+from vrt_train.data.config import DataConfig
+from vrt_train.data.dataset import TrainingBatches
+from vrt_train.data.library import Library
 from vrt_train.evaluation.metrics import psnr
 
 
@@ -34,16 +36,16 @@ def test_codecs_lose_more_at_a_higher_crf(photos, codec):
     assert coarse < fine - 3
 
 
-def test_footage_is_told_its_estimated_noise_and_the_clean_clip_stays(data_folder):
+def test_footage_has_its_estimated_noise_level_and_a_clean_target(data_folder):
     library = Library(data_folder, "train")
     plain = DataConfig(num_frames=3, crop_px=48, batch=2)
     filmed = DataConfig(num_frames=3, crop_px=48, batch=2, camera_share=1.0, compressed_share=0.5)
     for step in range(3):
         example = TrainingBatches(library, filmed, 0)[step]
-        for seen, target in zip(example.input, example.target, strict=True):
-            assert float(seen[0, 3, 0, 0]) * 255 == pytest.approx(estimate_sigma(seen[:, :3]), abs=1e-3)
-            assert torch.equal(seen[:, :3] * 255, (seen[:, :3] * 255).round())
-            assert 15 < psnr(seen[:, :3], target) < 60
+        for inputs, target in zip(example.input, example.target, strict=True):
+            assert float(inputs[0, 3, 0, 0]) * 255 == pytest.approx(estimate_sigma(inputs[:, :3]), abs=1e-3)
+            assert torch.equal(inputs[:, :3] * 255, (inputs[:, :3] * 255).round())
+            assert 15 < psnr(inputs[:, :3], target) < 60
     again = DataConfig(num_frames=3, crop_px=48, batch=2, codecs=("libx264",))
     first, second = (TrainingBatches(library, config, 5)[0] for config in (plain, again))
-    assert np.array_equal(first.input, second.input)  # what is never done changes no other run
+    assert np.array_equal(first.input, second.input)  # options that are off draw no random numbers

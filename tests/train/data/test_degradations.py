@@ -3,27 +3,30 @@ import pytest
 import torch
 from PIL import Image
 
-from vrt_train.data.dataset import DataConfig, Library, TrainingBatches
+from vrt_core.network.flow import backwarp
+from vrt_train.data.config import TASK_NAMES, DataConfig
+from vrt_train.data.dataset import TrainingBatches
 from vrt_train.data.degradations import enlarge, round_to_8bit, shrink
 from vrt_train.data.examples import TASKS, baseline
+from vrt_train.data.library import Library
 from vrt_train.data.photos import Exposure, MovingPhotos
 from vrt_train.evaluation.baselines import motion_kernel, wiener
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
-def test_shrinking_is_antialiased_bicubic_as_pillow_has_it(photos, factor):
+def test_downscaling_is_antialiased_bicubic_as_in_pillow(photos, factor):
     photo = photos[0][:120, :168].astype(np.float32)
     planes = [Image.fromarray(photo[..., c], mode="F") for c in range(3)]
     size = 168 // factor, 120 // factor
     reference = np.stack([np.asarray(plane.resize(size, Image.Resampling.BICUBIC)) for plane in planes])
     ours = shrink(torch.from_numpy(photo).permute(2, 0, 1), factor).numpy()
     assert ours.shape == reference.shape
-    inner = np.s_[:, 2:-2, 2:-2]  # at the ends Pillow leaves out what lies outside, MATLAB mirrors it
+    inner = np.s_[:, 2:-2, 2:-2]  # at the borders Pillow renormalises the kernel, MATLAB mirrors the image
     assert np.abs(ours - reference)[inner].max() < 2e-3
     assert np.abs(ours - reference).max() < 8
 
 
-def test_shrinking_has_the_known_weights_of_matlab():
+def test_downscaling_has_the_known_weights_of_matlab():
     # imresize of a unit impulse by 1/4: taps of the cubic kernel, a = -0.5, stretched by 4 and normalised
     impulse = torch.zeros(1, 64, 64)
     impulse[0, :, 32] = 1
@@ -37,7 +40,7 @@ def test_shrinking_has_the_known_weights_of_matlab():
     np.testing.assert_allclose(row.numpy(), expected, atol=1e-3)
 
 
-def test_resizing_keeps_a_flat_picture_and_refuses_other_sizes():
+def test_resizing_keeps_a_flat_frame_and_rejects_other_sizes():
     flat = torch.full((2, 3, 24, 32), 0.3)
     torch.testing.assert_close(shrink(flat, 4), torch.full((2, 3, 6, 8), 0.3))
     torch.testing.assert_close(enlarge(flat, 4), torch.full((2, 3, 96, 128), 0.3))
@@ -65,7 +68,7 @@ def test_blur_is_the_mean_of_the_subframes_around_the_sharp_frame(data_folder, s
         layers=1,
         exposure=Exposure(subframes=subframes, shutter=0.0, speed_px=(4, 4.1)),
     )[0].unflatten(0, (3, subframes))
-    # a shutter that is hardly open sees the same moment in each subframe
+    # with an exposure time of zero all subframes are equal
     assert (still - still[:, :1]).abs().max() < 1e-6
     assert (clip.unflatten(0, (3, subframes)) - middle[:, None]).abs().mean() > 1e-3
 
@@ -75,7 +78,7 @@ def test_subframes_lie_evenly_inside_the_shutter():
     np.testing.assert_allclose(times, [0.8, 0.9, 1.0, 1.1, 1.2, 1.8, 1.9, 2.0, 2.1, 2.2])
 
 
-def test_known_blur_is_undone_by_the_known_path(photos):
+def test_wiener_filter_with_the_known_path_halves_the_error(photos):
     photo = torch.from_numpy(photos[0]).permute(2, 0, 1).float() / 255
     kernel = motion_kernel(np.stack((np.linspace(-3, 3, 9), np.linspace(1, -1, 9)), axis=1), 17)
     assert float(kernel.sum()) == pytest.approx(1)
@@ -86,7 +89,7 @@ def test_known_blur_is_undone_by_the_known_path(photos):
     assert after < 0.5 * before
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", TASK_NAMES)
 def test_examples_fit_their_task(data_folder, task):
     config = DataConfig(
         task=task, num_frames=4 if task == "interpolate" else 3, crop_px=32, film_share=0.0 if task == "deblur" else 0.5
@@ -96,17 +99,15 @@ def test_examples_fit_their_task(data_folder, task):
         batch = TrainingBatches(library, config, seed=3)[step]
         again = TrainingBatches(Library(data_folder, "train"), config, seed=3)[step]
         assert all(torch.equal(a, b) for a, b in zip(batch, again, strict=True))
-        guess = baseline(task, batch.input, config.scale)
-        assert guess.shape == batch.target.shape
-        assert (guess - batch.target).abs().mean() < 0.25
+        output = baseline(task, batch.input, config.scale)
+        assert output.shape == batch.target.shape
+        assert (output - batch.target).abs().mean() < 0.25
         size = batch.input.shape[-2:]
         pairs = 1 if task == "interpolate" else config.num_frames - 1
         assert batch.backward.shape == batch.forward.shape == (1, pairs, 2, *size)
 
 
 def test_known_displacement_leads_from_one_middle_frame_to_the_other(photos):
-    from vrt_core.network.flow import backwarp
-
     clip, backward, forward = MovingPhotos(photos).draw(np.random.default_rng(13), 7, 64, layers=1)
     displacement = backward[3] - forward[2]
     assert displacement.abs().max() > 1
