@@ -1,9 +1,9 @@
-"""Spoil a real clip in several ways, restore it with the models that ship, and show how well that went.
+"""Demo: degrade a real clip in several ways, restore it with the shipped models, and compare.
 
-    make demo                                   # or, in an environment that is set up:
+    make demo                                   # or, in an environment with the package installed:
     python demo/demo.py --task denoise --sigma 50 --device cuda
 
-Scores are PSNR of 8-bit RGB over all pixels, averaged over the frames that the models made.
+Scores are PSNR of 8-bit RGB over all pixels, the mean of the frames that the models output.
 """
 
 import argparse
@@ -18,92 +18,95 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
+from rich.progress import Progress
 from torch import Tensor
 
-from vrt_cli.progress import FrameProgress
 from vrt_core import load_restorer
 from vrt_media.encoding import Encoding
 from vrt_media.reader import VideoSource
 from vrt_media.writer import OutputShape, VideoSink
 from vrt_train.data.camera_noise import add_camera_noise, compress
 from vrt_train.data.degradations import enlarge, round_to_8bit, shrink
+from vrt_train.data.images import to_images
 from vrt_train.data.photos import Exposure, MovingPhotos
-from vrt_train.evaluate import CAMERAS, draw_blurred
-from vrt_train.evaluation.baselines import to_images
 from vrt_train.evaluation.metrics import psnr, to_8bit
+from vrt_train.evaluation.scores import CAMERAS, draw_blurred
 
 HERE = Path(__file__).parent
 CLIP = HERE / "bird.mp4"
 CREDIT = "Big Buck Bunny, (c) 2008 Blender Foundation, www.bigbuckbunny.org, CC BY 3.0"
 SEED, PAN_SEED, BLUR_SEED = 0, 3, 0
+BIRD = slice(4, 112), slice(84, 228)  # rows and columns
+ENLARGEMENT = 4  # of the crops in the images
 
 
 @dataclass(frozen=True, kw_only=True)
-class Show:
-    """A spoilt clip and what is shown of it."""
+class Example:
+    """A degraded clip, its ground truth, and the crop that is shown."""
 
-    seen: Tensor
-    """What the model gets, (T, 3, h, w)."""
-    plain: Tensor
-    """What one has without a model, frames as those of ``truth``."""
+    inputs: Tensor
+    """Input of the model, (T, 3, h, w)."""
+    baseline: Tensor
+    """Result without a model, (T', 3, H, W)."""
     truth: Tensor
     """(T', 3, H, W)."""
-    made: slice
-    """Frames of the model's output to compare with ``truth``."""
-    label: str
-    """Name of ``plain``."""
-    part: tuple[slice, slice]
-    """Rows and columns of the picture."""
-    enlarged: int = 4
-    frame: int = 0
+    baseline_name: str
+    crop: tuple[slice, slice]
+    """Rows and columns of the crop."""
+    compared: slice = slice(None)
+    """Output frames of the model that correspond to ``truth``."""
+    frame: int
+    """Frame that is shown."""
 
 
-def denoise(clip: Tensor, options: argparse.Namespace) -> Show:
-    """Gaussian noise, not clipped."""
+def denoise(clip: Tensor, options: argparse.Namespace) -> Example:
+    """Add Gaussian noise, not clipped."""
     noise = torch.randn(clip.shape, generator=torch.Generator().manual_seed(SEED))
     noisy = clip + noise * (options.sigma / 255)
-    part = slice(4, 112), slice(84, 228)
-    return Show(
-        seen=noisy, plain=noisy, truth=clip, made=slice(None), label="noisy", part=part, frame=min(8, len(clip) - 1)
-    )
+    frame = min(8, len(clip) - 1)
+    return Example(inputs=noisy, baseline=noisy, truth=clip, baseline_name="noisy", crop=BIRD, frame=frame)
 
 
-def footage(clip: Tensor, options: argparse.Namespace) -> Show:
-    """The noise of a camera in low light, and a codec; nobody says how strong."""
-    noise = torch.Generator().manual_seed(SEED)
-    seen = compress(round_to_8bit(add_camera_noise(clip[:8], *CAMERAS["low light"], noise)), "libx264", 20)
-    part = slice(4, 112), slice(84, 228)
-    return Show(seen=seen, plain=seen, truth=clip[:8], made=slice(None), label="low light", part=part, frame=4)
+def footage(clip: Tensor, options: argparse.Namespace) -> Example:
+    """Add the noise of a camera in low light and compress; the noise level is estimated."""
+    clip = clip[:8]
+    generator = torch.Generator().manual_seed(SEED)
+    noisy = compress(round_to_8bit(add_camera_noise(clip, *CAMERAS["low light"], generator)), "libx264", 20)
+    return Example(inputs=noisy, baseline=noisy, truth=clip, baseline_name="low light", crop=BIRD, frame=4)
 
 
-def sr(clip: Tensor, options: argparse.Namespace) -> Show:
-    """A quarter of the height and width, by bicubic filtering."""
+def sr(clip: Tensor, options: argparse.Namespace) -> Example:
+    """Downscale to a quarter of the height and width by bicubic filtering."""
     clip = clip[:8]
     small = round_to_8bit(shrink(clip, 4))
-    part = slice(4, 112), slice(84, 228)
-    return Show(seen=small, plain=enlarge(small, 4), truth=clip, made=slice(None), label="bicubic", part=part, frame=4)
+    return Example(inputs=small, baseline=enlarge(small, 4), truth=clip, baseline_name="bicubic", crop=BIRD, frame=4)
 
 
-def interpolate(clip: Tensor, options: argparse.Namespace) -> Show:
-    """Every second moment of a pan over a frame of the clip; the others are to be made again."""
+def interpolate(clip: Tensor, options: argparse.Namespace) -> Example:
+    """Take every second frame of a pan over a frame of the clip; the other frames are interpolated."""
     exposure = Exposure(speed_px=(2.0, 3.0))
     photos = MovingPhotos([to_images(clip[:1])[0]])
     frames = round_to_8bit(photos.draw(np.random.default_rng(PAN_SEED), 9, 144, layers=1, exposure=exposure)[0])
-    kept = frames[::2]
-    plain, part = (kept[:-1] + kept[1:]) / 2, (slice(18, 126), slice(0, 144))
-    return Show(
-        seen=kept, plain=plain, truth=frames[1::2], made=slice(1, -1, 2), label="mean of both", part=part, frame=1
+    inputs = frames[::2]
+    return Example(
+        inputs=inputs,
+        baseline=(inputs[:-1] + inputs[1:]) / 2,
+        truth=frames[1::2],
+        baseline_name="mean of both",
+        crop=(slice(18, 126), slice(0, 144)),
+        compared=slice(1, -1, 2),
+        frame=1,
     )
 
 
-def deblur(clip: Tensor, options: argparse.Namespace) -> Show:
-    """A fast pan over a frame of the clip, before an open shutter."""
+def deblur(clip: Tensor, options: argparse.Namespace) -> Example:
+    """Blur a fast pan over a frame of the clip by a long exposure."""
     blurred, sharp, _ = draw_blurred(to_images(clip[:1])[0], BLUR_SEED)
-    part = slice(10, 118), slice(0, 128)
-    return Show(seen=blurred, plain=blurred, truth=sharp, made=slice(None), label="blurred", part=part, frame=3)
+    crop = slice(10, 118), slice(0, 128)
+    return Example(inputs=blurred, baseline=blurred, truth=sharp, baseline_name="blurred", crop=crop, frame=3)
 
 
-SHOWS: dict[str, Callable[[Tensor, argparse.Namespace], Show]] = {
+EXAMPLES: dict[str, Callable[[Tensor, argparse.Namespace], Example]] = {
     "denoise": denoise,
     "footage": footage,
     "sr": sr,
@@ -120,30 +123,32 @@ def main() -> None:
     clip = read_clip(options.frames)
     print(f"{CLIP.name}: {CREDIT}")
     print(f"{len(clip)} frames of {clip.shape[3]}x{clip.shape[2]}")
-    for task in [options.task] if options.task else SHOWS:
-        show = SHOWS[task](clip, options)
+    for task in [options.task] if options.task else EXAMPLES:
+        example = EXAMPLES[task](clip, options)
         model = options.model or f"{task}-small"
-        began = time.monotonic()
-        restored = restore(show.seen, task, model, options)
-        seconds = time.monotonic() - began
-        made = restored[show.made]
-        scores = f"{show.label} {psnr(show.plain, show.truth):.2f} dB, {model} {psnr(made, show.truth):.2f} dB"
-        print(f"{task:12s} {scores} ({len(show.seen)} frames in, {seconds:.1f} s)")
-        save_picture(options.out / f"{task}.png", show, {"truth": show.truth, show.label: show.plain, model: made})
+        start = time.monotonic()
+        restored = restore(example.inputs, task, model, options)
+        seconds = time.monotonic() - start
+        output = restored[example.compared]
+        baseline_score = f"{example.baseline_name} {psnr(example.baseline, example.truth):.2f} dB"
+        score = f"{model} {psnr(output, example.truth):.2f} dB"
+        print(f"{task:12s} {baseline_score}, {score} ({len(example.inputs)} frames in, {seconds:.1f} s)")
+        clips = {"truth": example.truth, example.baseline_name: example.baseline, model: output}
+        save_comparison(options.out / f"{task}.png", example, clips)
         if task == "denoise":
-            save_video(options.out / "noisy.mp4", show.seen)
+            save_video(options.out / "noisy.mp4", example.inputs)
             save_video(options.out / "restored.mp4", restored)
     print(f"written to {options.out}: a picture for each task; for noise the videos noisy.mp4 and restored.mp4")
 
 
 def parse() -> argparse.Namespace:
-    """The options; those of `make demo` are the defaults."""
-    parser = argparse.ArgumentParser(description="Spoil a clip, restore it, and tell how well it went.")
-    parser.add_argument("--task", choices=SHOWS, help="only this one")
-    parser.add_argument("--model", help="of that task, instead of the one that ships")
+    """Parse the command line; `make demo` uses the defaults."""
+    parser = argparse.ArgumentParser(description="Degrade a clip, restore it, and print the scores.")
+    parser.add_argument("--task", choices=EXAMPLES, help="only this one")
+    parser.add_argument("--model", help="model for that task, instead of the shipped one")
     parser.add_argument("--sigma", type=float, default=30, help="strength of the noise, 0 to 50 in 8-bit units")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--frames", type=int, default=12, help="so many of the clip's 24")
+    parser.add_argument("--frames", type=int, default=12, help="how many of the clip's 24 frames")
     parser.add_argument("--out", type=Path, default=HERE.parent / "demo_out")
     options = parser.parse_args()
     if options.model and not options.task:
@@ -153,27 +158,25 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def restore(seen: Tensor, task: str, model: str, options: argparse.Namespace) -> Tensor:
+def restore(inputs: Tensor, task: str, model: str, options: argparse.Namespace) -> Tensor:
     """Run a model over a clip, with a progress bar."""
     restorer = load_restorer(model, device=options.device)
-    sigma = {"denoise": options.sigma, "footage": "auto"}.get(task)
-    frames: list[Tensor] = []
-    total = 2 * len(seen) - 1 if task == "interpolate" else len(seen)
-    with FrameProgress(Console(stderr=True), label=model, total=total) as bar:
-        for frame in restorer.stream(iter(seen), sigma_255=sigma, on_step=bar.on_step):
-            frames.append(frame.cpu())
-            bar.on_frame(len(frames))
-    return torch.stack(frames)
+    sigma_255 = {"denoise": options.sigma, "footage": "auto"}.get(task)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(model, total=None)
+        on_step = lambda num_done, total: progress.update(bar, completed=num_done, total=total)  # noqa: E731
+        return restorer.restore(inputs, sigma_255=sigma_255, on_step=on_step).cpu()
 
 
 def read_clip(limit: int | None = None) -> Tensor:
-    """The clip, (T, 3, H, W) in [0, 1]."""
+    """Read the clip, (T, 3, H, W) in [0, 1]."""
     with closing(VideoSource(CLIP, limit=limit)) as source:
         return torch.stack([picture.rgb for picture in source.pictures(lambda packet: None)]).clamp(0, 1)
 
 
 def save_video(path: Path, frames: Iterable[Tensor]) -> None:
-    """Encode frames with the rate, colour and sound of the clip."""
+    """Encode frames (3, H, W) with the frame rate, colour and sound of the clip."""
     with closing(VideoSource(CLIP)) as source:
         facts = source.facts
         shape = OutputShape(height=facts.height, width=facts.width, rate=facts.rate, time_base=facts.time_base)
@@ -183,27 +186,25 @@ def save_video(path: Path, frames: Iterable[Tensor]) -> None:
         sink.close()
 
 
-def save_picture(path: Path, show: Show, clips: dict[str, Tensor]) -> None:
-    """One part of one frame of each clip, enlarged, with its name and its PSNR against the first."""
-    frame = min(show.frame, len(show.truth) - 1)
+def save_comparison(path: Path, example: Example, clips: dict[str, Tensor]) -> None:
+    """Save one enlarged crop of each clip side by side, with its name and its PSNR."""
+    frame = min(example.frame, len(example.truth) - 1)
     font, bar_px, gap_px = ImageFont.load_default(24), 40, 8
-    parts = []
+    crops = []
     for name, clip in clips.items():
-        crop = to_8bit(clip[frame][:, show.part[0], show.part[1]]).to(torch.uint8).movedim(0, 2).numpy()
-        picture = Image.fromarray(crop)
-        picture = picture.resize(
-            (picture.width * show.enlarged, picture.height * show.enlarged), Image.Resampling.NEAREST
-        )
-        score = "" if clip is show.truth else f"  {psnr(clip[frame][None], show.truth[frame][None]):.2f} dB"
-        parts.append((name + score, picture))
-    width, height = parts[0][1].size
-    sheet = Image.new("RGB", (len(parts) * (width + gap_px) - gap_px, height + bar_px), "white")
-    draw = ImageDraw.Draw(sheet)
-    for column, (label, picture) in enumerate(parts):
+        pixels = to_8bit(clip[frame][:, example.crop[0], example.crop[1]]).to(torch.uint8).movedim(0, 2).numpy()
+        crop = Image.fromarray(pixels)
+        crop = crop.resize((crop.width * ENLARGEMENT, crop.height * ENLARGEMENT), Image.Resampling.NEAREST)
+        score = "" if clip is example.truth else f"  {psnr(clip[frame][None], example.truth[frame][None]):.2f} dB"
+        crops.append((name + score, crop))
+    width, height = crops[0][1].size
+    image = Image.new("RGB", (len(crops) * (width + gap_px) - gap_px, height + bar_px), "white")
+    draw = ImageDraw.Draw(image)
+    for column, (label, crop) in enumerate(crops):
         left = column * (width + gap_px)
-        sheet.paste(picture, (left, bar_px))
+        image.paste(crop, (left, bar_px))
         draw.text((left + 6, 4), label, "black", font)
-    sheet.save(path)
+    image.save(path)
 
 
 if __name__ == "__main__":

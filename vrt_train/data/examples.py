@@ -14,7 +14,7 @@ from ..evaluation.metrics import psnr
 from .camera_noise import add_camera_noise, compress
 from .config import DataConfig
 from .degradations import add_noise, blur_down, enlarge, round_to_8bit, shrink
-from .library import Library
+from .library import Clip, Library
 from .photos import Exposure
 
 MAX_BLURRED_DB = 35.0  # PSNR of a blurred clip; sharper ones teach little and are drawn again
@@ -81,19 +81,26 @@ def sr(rng: np.random.Generator, library: Library, config: DataConfig) -> Exampl
 
 def deblur(rng: np.random.Generator, library: Library, config: DataConfig) -> Example:
     """Average the subframes of a moving photo, or of a film of a high frame rate; the target is the middle subframe."""
-    for _ in range(MAX_BLUR_DRAWS):
-        exposure = Exposure(
-            subframes=int(rng.choice(config.subframes)),
-            shutter=float(rng.uniform(*config.shutter)),
-            speed_px=config.speed_px,
-        )
-        clip = library.draw(rng, config.num_frames, config.crop_px, config.film_share, exposure)
-        subframes = clip.frames.unflatten(0, (config.num_frames, exposure.subframes))  # (T, S, 3, H, W)
-        blurred, sharp = subframes.mean(dim=1), subframes[:, exposure.subframes // 2].contiguous()  # (T, 3, H, W)
-        if psnr(blurred, sharp) < MAX_BLURRED_DB:
-            break
-    blurred = maybe_compress(rng, round_to_8bit(blurred), config)
-    return Example(blurred, sharp, clip.backward, clip.forward, torch.tensor(clip.has_flow))
+    clip, blurred = _draw_blurred(rng, library, config)
+    num_draws = 1
+    while num_draws < MAX_BLUR_DRAWS and psnr(blurred, clip.frames) >= MAX_BLURRED_DB:
+        clip, blurred = _draw_blurred(rng, library, config)
+        num_draws += 1
+    inputs = maybe_compress(rng, round_to_8bit(blurred), config)
+    return Example(inputs, clip.frames, clip.backward, clip.forward, torch.tensor(clip.has_flow))
+
+
+def _draw_blurred(rng: np.random.Generator, library: Library, config: DataConfig) -> tuple[Clip, Tensor]:
+    """Draw a sharp clip, and the same clip with motion blur, (T, 3, H, W)."""
+    exposure = Exposure(
+        subframes=int(rng.choice(config.subframes)),
+        shutter=float(rng.uniform(*config.shutter)),
+        speed_px=config.speed_px,
+    )
+    clip = library.draw(rng, config.num_frames, config.crop_px, config.film_share, exposure)
+    subframes = clip.frames.unflatten(0, (config.num_frames, exposure.subframes))  # (T, S, 3, H, W)
+    sharp = subframes[:, exposure.subframes // 2].contiguous()  # (T, 3, H, W)
+    return clip._replace(frames=sharp), subframes.mean(dim=1)
 
 
 def interpolate(rng: np.random.Generator, library: Library, config: DataConfig) -> Example:

@@ -102,13 +102,15 @@ class Library:
         Returns:
             A clip of T * subframes frames.
         """
-        for _ in range(MAX_DRAWS):
+
+        def draw_once() -> Clip:
             if rng.random() < film_share:
-                clip = self.draw_film(rng, num_frames, size_px, exposure.subframes)
-            else:
-                clip = self.draw_photos(rng, num_frames, size_px, exposure)
-            if clip.frames.std() >= MIN_CONTRAST:
-                break
+                return self.draw_film(rng, num_frames, size_px, exposure.subframes)
+            return self.draw_photos(rng, num_frames, size_px, exposure)
+
+        clip, num_draws = draw_once(), 1
+        while clip.frames.std() < MIN_CONTRAST and num_draws < MAX_DRAWS:
+            clip, num_draws = draw_once(), num_draws + 1
         return augment(rng, clip)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vrt_core import VRT, build_network, find_model, load_weights
+from vrt_core import VRT, build_network, find_model
+from vrt_core.models import load_weights
 
 from ..data.config import DataConfig
 from ..data.dataset import TrainingBatches, batches, validation_examples

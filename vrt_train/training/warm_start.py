@@ -7,7 +7,8 @@ from typing import cast
 
 import torch
 
-from vrt_core import VRT, card_for_file, find_model, load_network
+from vrt_core import VRT, find_model
+from vrt_core.models import card_for_file, load_network
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 """Weights of earlier runs, in which later runs start. They never change, so that a recipe stays reproducible. A recipe

@@ -12,7 +12,8 @@ from torch import nn
 from torch.multiprocessing.spawn import spawn
 
 from tests.train.conftest import NETWORK
-from vrt_core import MODELS, build_network, card_for_file, find_model, load_network
+from vrt_core import MODELS, build_network, find_model
+from vrt_core.models import card_for_file, load_network
 from vrt_train.data import dataset
 from vrt_train.data.config import DataConfig
 from vrt_train.data.dataset import TrainingBatches
