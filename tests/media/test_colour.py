@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.cli.helpers import picture, planes_of
+from tests.helpers.video_files import picture, planes_of
 from vrt_media.colour import (
     BOTTOM_LEFT,
     BT601,
@@ -71,8 +71,8 @@ def test_known_colours(matrix: int, rgb: tuple[int, int, int], codes: tuple[int,
 def test_all_codes_survive(pix_fmt: str, full_range: bool) -> None:
     frame = random_frame(pix_fmt, colorspace=BT709, color_range=2 if full_range else 1)
     back = write_rgb(read_rgb(frame, colour_of(frame)), pix_fmt, colour_of(frame))
-    most = max(int(np.abs(a - b).max()) for a, b in zip(planes_of(frame), planes_of(back), strict=True))
-    assert most == 0
+    max_difference = max(int(np.abs(a - b).max()) for a, b in zip(planes_of(frame), planes_of(back), strict=True))
+    assert max_difference == 0
 
 
 @pytest.mark.parametrize("pix_fmt", ["rgb24", "rgb48le", "gbrp", "gbrp10le", "gbrp16le"])

@@ -1,4 +1,4 @@
-"""One ComfyUI for all tests that need a real one; they skip, and say why, where there is none."""
+"""Fixtures of the nodes: the stand-in for ComfyUI, and one real ComfyUI for the tests that need it, or a skip."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tests.one_thread import one_thread  # noqa: F401 (fixture)
 
 @pytest.fixture(scope="session")
 def comfyui() -> Path:
-    """Its folder."""
-    found = find_comfyui()
-    if isinstance(found, str):
-        pytest.skip(found)
-    return found
+    """Folder of ComfyUI."""
+    folder = find_comfyui()
+    if isinstance(folder, str):
+        pytest.skip(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def server(comfyui: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running one, with this checkout, and inputs for the workflows."""
+    """A running ComfyUI with this checkout, and inputs for the workflows."""
     base = tmp_path_factory.mktemp("comfy")
     make_inputs(base / "input")
     with serving(comfyui, base, pack=REPO) as running:
@@ -33,7 +33,7 @@ def server(comfyui: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(autouse=True)
 def _no_complaints(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whatever a test asks of the server, its log then tells of no fault that the user was not shown."""
+    """Check after each test that the server's log has no fault that the user was not shown."""
     if "server" not in request.fixturenames:
         yield
         return

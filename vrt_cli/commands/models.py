@@ -11,6 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 import vrt_core  # names are imported on first use: `vrt --help` does not load torch
+from vrt_core.models import COMPONENTS, find_weights, inspect_weights, models_dir
 
 if TYPE_CHECKING:
     from vrt_core import ModelCard
@@ -57,8 +58,6 @@ def describe_weights(path: str | Path) -> RenderableType:
     Raises:
         WeightsError: If it is not a weights file, or a damaged one.
     """
-    from vrt_core.models import inspect_weights
-
     info = inspect_weights(path)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
@@ -85,8 +84,6 @@ def _single_models(card: ModelCard) -> list[ModelCard]:
 
 
 def _models_table() -> Table:
-    from vrt_core.models import COMPONENTS, models_dir
-
     table = Table(title=f"Models folder: {models_dir()}", title_justify="left", title_style="")
     table.add_column("name", no_wrap=True)
     table.add_column("task", no_wrap=True)
@@ -130,8 +127,6 @@ def _short(card: ModelCard) -> str:
 
 
 def _weights_path(card: ModelCard) -> Path | None:
-    from vrt_core.models import find_weights
-
     try:
         return find_weights(card)
     except vrt_core.WeightsError:
@@ -140,8 +135,6 @@ def _weights_path(card: ModelCard) -> Path | None:
 
 def _download_one(card: ModelCard, source: str | None, folder: Path | None) -> None:
     """Download a model with a progress bar; print the licence on stderr and the path on stdout."""
-    from vrt_core.models import models_dir
-
     err = Console(stderr=True, soft_wrap=True, highlight=False)
     err.print(f"[bold]{card.name}[/bold]: {card.description}")
     err.print(
