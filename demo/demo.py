@@ -23,8 +23,8 @@ from torch import Tensor
 from vrt_cli.progress import FrameProgress
 from vrt_core import load_restorer
 from vrt_media.encoding import Encoding
-from vrt_media.reader import VideoSource
-from vrt_media.writer import OutputShape, VideoSink
+from vrt_media.reader import Trim, VideoReader
+from vrt_media.writer import OutputShape, VideoWriter
 from vrt_train.data.camera_noise import add_camera_noise, compress
 from vrt_train.data.degradations import enlarge, round_to_8bit, shrink
 from vrt_train.data.photos import Exposure, MovingPhotos
@@ -167,20 +167,19 @@ def restore(seen: Tensor, task: str, model: str, options: argparse.Namespace) ->
 
 
 def read_clip(limit: int | None = None) -> Tensor:
-    """The clip, (T, 3, H, W) in [0, 1]."""
-    with closing(VideoSource(CLIP, limit=limit)) as source:
-        return torch.stack([picture.rgb for picture in source.pictures(lambda packet: None)]).clamp(0, 1)
+    """Read the clip, (T, 3, H, W) in [0, 1]."""
+    with closing(VideoReader(CLIP, Trim(max_frames=limit))) as reader:
+        return torch.stack([frame.rgb for frame in reader.frames(lambda packet: None)]).clamp(0, 1)
 
 
 def save_video(path: Path, frames: Iterable[Tensor]) -> None:
     """Encode frames with the rate, colour and sound of the clip."""
-    with closing(VideoSource(CLIP)) as source:
-        facts = source.facts
-        shape = OutputShape(height=facts.height, width=facts.width, rate=facts.rate, time_base=facts.time_base)
-        sink = VideoSink(path, facts, shape, Encoding(crf=12), copied=source.copied)
-        for picture, frame in zip(source.pictures(sink.copy), frames, strict=False):
-            sink.write(frame, picture.pts or 0)
-        sink.close()
+    with closing(VideoReader(CLIP)) as reader:
+        info = reader.info
+        shape = OutputShape(height=info.height, width=info.width, rate=info.rate, time_base=info.time_base)
+        with VideoWriter(path, info, shape, Encoding(crf=12), streams=reader.copied_streams) as writer:
+            for original, frame in zip(reader.frames(writer.copy), frames, strict=False):
+                writer.write(frame, original.pts or 0)
 
 
 def save_picture(path: Path, show: Show, clips: dict[str, Tensor]) -> None:
