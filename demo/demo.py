@@ -42,13 +42,13 @@ SEED, PAN_SEED, BLUR_SEED = 0, 3, 0
 class Show:
     """A spoilt clip and what is shown of it."""
 
-    seen: Tensor
+    inputs: Tensor
     """What the model gets, (T, 3, h, w)."""
     plain: Tensor
     """What one has without a model, frames as those of ``truth``."""
     truth: Tensor
     """(T', 3, H, W)."""
-    made: slice
+    scored: slice
     """Frames of the model's output to compare with ``truth``."""
     label: str
     """Name of ``plain``."""
@@ -64,16 +64,16 @@ def denoise(clip: Tensor, options: argparse.Namespace) -> Show:
     noisy = clip + noise * (options.sigma / 255)
     part = slice(4, 112), slice(84, 228)
     return Show(
-        seen=noisy, plain=noisy, truth=clip, made=slice(None), label="noisy", part=part, frame=min(8, len(clip) - 1)
+        inputs=noisy, plain=noisy, truth=clip, scored=slice(None), label="noisy", part=part, frame=min(8, len(clip) - 1)
     )
 
 
 def footage(clip: Tensor, options: argparse.Namespace) -> Show:
     """The noise of a camera in low light, and a codec; nobody says how strong."""
     noise = torch.Generator().manual_seed(SEED)
-    seen = compress(round_to_8bit(add_camera_noise(clip[:8], *CAMERAS["low light"], noise)), "libx264", 20)
+    inputs = compress(round_to_8bit(add_camera_noise(clip[:8], *CAMERAS["low light"], noise)), "libx264", 20)
     part = slice(4, 112), slice(84, 228)
-    return Show(seen=seen, plain=seen, truth=clip[:8], made=slice(None), label="low light", part=part, frame=4)
+    return Show(inputs=inputs, plain=inputs, truth=clip[:8], scored=slice(None), label="low light", part=part, frame=4)
 
 
 def sr(clip: Tensor, options: argparse.Namespace) -> Show:
@@ -81,7 +81,7 @@ def sr(clip: Tensor, options: argparse.Namespace) -> Show:
     clip = clip[:8]
     small = round_to_8bit(shrink(clip, 4))
     part = slice(4, 112), slice(84, 228)
-    return Show(seen=small, plain=enlarge(small, 4), truth=clip, made=slice(None), label="bicubic", part=part, frame=4)
+    return Show(inputs=small, plain=enlarge(small, 4), truth=clip, scored=slice(None), label="bicubic", part=part, frame=4)
 
 
 def interpolate(clip: Tensor, options: argparse.Namespace) -> Show:
@@ -92,7 +92,7 @@ def interpolate(clip: Tensor, options: argparse.Namespace) -> Show:
     kept = frames[::2]
     plain, part = (kept[:-1] + kept[1:]) / 2, (slice(18, 126), slice(0, 144))
     return Show(
-        seen=kept, plain=plain, truth=frames[1::2], made=slice(1, -1, 2), label="mean of both", part=part, frame=1
+        inputs=kept, plain=plain, truth=frames[1::2], scored=slice(1, -1, 2), label="mean of both", part=part, frame=1
     )
 
 
@@ -100,7 +100,7 @@ def deblur(clip: Tensor, options: argparse.Namespace) -> Show:
     """A fast pan over a frame of the clip, before an open shutter."""
     blurred, sharp, _ = draw_blurred(to_images(clip[:1])[0], BLUR_SEED)
     part = slice(10, 118), slice(0, 128)
-    return Show(seen=blurred, plain=blurred, truth=sharp, made=slice(None), label="blurred", part=part, frame=3)
+    return Show(inputs=blurred, plain=blurred, truth=sharp, scored=slice(None), label="blurred", part=part, frame=3)
 
 
 SHOWS: dict[str, Callable[[Tensor, argparse.Namespace], Show]] = {
@@ -124,14 +124,14 @@ def main() -> None:
         show = SHOWS[task](clip, options)
         model = options.model or f"{task}-small"
         began = time.monotonic()
-        restored = restore(show.seen, task, model, options)
+        restored = restore(show.inputs, task, model, options)
         seconds = time.monotonic() - began
-        made = restored[show.made]
-        scores = f"{show.label} {psnr(show.plain, show.truth):.2f} dB, {model} {psnr(made, show.truth):.2f} dB"
-        print(f"{task:12s} {scores} ({len(show.seen)} frames in, {seconds:.1f} s)")
-        save_picture(options.out / f"{task}.png", show, {"truth": show.truth, show.label: show.plain, model: made})
+        outputs = restored[show.scored]
+        scores = f"{show.label} {psnr(show.plain, show.truth):.2f} dB, {model} {psnr(outputs, show.truth):.2f} dB"
+        print(f"{task:12s} {scores} ({len(show.inputs)} frames in, {seconds:.1f} s)")
+        save_picture(options.out / f"{task}.png", show, {"truth": show.truth, show.label: show.plain, model: outputs})
         if task == "denoise":
-            save_video(options.out / "noisy.mp4", show.seen)
+            save_video(options.out / "noisy.mp4", show.inputs)
             save_video(options.out / "restored.mp4", restored)
     print(f"written to {options.out}: a picture for each task; for noise the videos noisy.mp4 and restored.mp4")
 
@@ -153,14 +153,14 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def restore(seen: Tensor, task: str, model: str, options: argparse.Namespace) -> Tensor:
+def restore(inputs: Tensor, task: str, model: str, options: argparse.Namespace) -> Tensor:
     """Run a model over a clip, with a progress bar."""
     restorer = load_restorer(model, device=options.device)
     sigma = {"denoise": options.sigma, "footage": "auto"}.get(task)
     frames: list[Tensor] = []
-    total = 2 * len(seen) - 1 if task == "interpolate" else len(seen)
+    total = 2 * len(inputs) - 1 if task == "interpolate" else len(inputs)
     with FrameProgress(Console(stderr=True), label=model, total=total) as bar:
-        for frame in restorer.stream(iter(seen), sigma_255=sigma, on_step=bar.on_step):
+        for frame in restorer.stream(iter(inputs), sigma_255=sigma, on_step=bar.on_step):
             frames.append(frame.cpu())
             bar.on_frame(len(frames))
     return torch.stack(frames)

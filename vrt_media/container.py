@@ -45,7 +45,7 @@ def open_input(source: MediaFile) -> InputContainer:
         raise MediaError("- reads y4m from standard input, but nothing is piped into it")
     path = Path(source) if isinstance(source, (str, Path)) else None
     try:
-        return av.open("pipe:0" if is_piped else source if path is None else str(source))
+        return av.open("pipe:0" if is_piped else source if path is None else str(source), "r")
     except InvalidDataError as error:
         is_empty = path is not None and path.is_file() and not path.stat().st_size
         reason = "it is empty (0 bytes)" if is_empty else f"no video or image that can be read ({error.strerror})"

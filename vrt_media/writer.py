@@ -245,7 +245,7 @@ class VideoWriter:
         """Add a track for a stream of the source, or say in `left_out` why not."""
         context = stream.codec_context
         name = context.name if context else "unknown"
-        if encode_audio and context is not None and stream.type == "audio" and name not in COPIED_CODECS:
+        if encode_audio and isinstance(context, av.AudioCodecContext) and name not in COPIED_CODECS:
             layout = LAYOUTS.get(len(context.layout.channels), "stereo")
             self._tracks[stream.index] = EncodedTrack(self._container, context.sample_rate, layout)
             return

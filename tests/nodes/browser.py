@@ -25,13 +25,13 @@ _OUTCOME = """async interruptAfter => {
     const ends = ["execution_success", "execution_error", "execution_interrupted"];
     const ended = new Promise(resolve => ends.forEach(
         name => app.api.addEventListener(name, event => resolve([name, event.detail?.exception_message]))));
-    const seen = window.seen = {progress: [], previews: 0, texts: []};
+    const messages = window.messages = {progress: [], previews: 0, texts: []};
     app.api.addEventListener("progress", event => {
-        seen.progress.push([event.detail.value, event.detail.max]);
-        if (seen.progress.length === interruptAfter) app.api.interrupt();
+        messages.progress.push([event.detail.value, event.detail.max]);
+        if (messages.progress.length === interruptAfter) app.api.interrupt();
     });
-    app.api.addEventListener("b_preview", () => seen.previews++);
-    app.api.addEventListener("progress_text", event => seen.texts.push(event.detail.text));
+    app.api.addEventListener("b_preview", () => messages.previews++);
+    app.api.addEventListener("progress_text", event => messages.texts.push(event.detail.text));
     await app.queuePrompt(0);
     const faults = Object.values(app.lastNodeErrors ?? {}).flatMap(node => node.errors);
     return faults.length ? ["refused", faults.map(e => e.message + ": " + e.details).join("; ")] : await ended;
@@ -41,8 +41,8 @@ _OUTCOME = """async interruptAfter => {
 def find_chromium() -> str:
     """Return where Chromium is; skip the test where it, or playwright, is missing."""
     pytest.importorskip("playwright")
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    return found or pytest.skip("no Chromium here: apt-get install chromium")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    return path or pytest.skip("no Chromium here: apt-get install chromium")
 
 
 class FrontEnd:
@@ -80,7 +80,7 @@ class FrontEnd:
         end, message = self.page.evaluate(_OUTCOME, interrupt_after)
         if end != "execution_success":
             raise PromptError(message or end)
-        return self.page.evaluate("() => seen")
+        return self.page.evaluate("() => messages")
 
     def compare_widgets(self, num_nodes: int) -> list[Mapping[str, Any]]:
         """Wait until the compare widgets show something, and return what."""
@@ -88,8 +88,8 @@ class FrontEnd:
             """n => { const sliders = [...document.querySelectorAll('.vrt-slider')];
               return sliders.length === n && sliders.every(slider => {
                 const media = [...slider.querySelectorAll('img, video')];
-                const told = [...slider.querySelectorAll('.vrt-slider-tag')].every(tag => tag.textContent);
-                return told && media.length === 2 && media.every(m => m.naturalWidth || m.readyState >= 2) }) }""",
+                const isTagged = [...slider.querySelectorAll('.vrt-slider-tag')].every(tag => tag.textContent);
+                return isTagged && media.length === 2 && media.every(m => m.naturalWidth || m.readyState >= 2) }) }""",
             arg=num_nodes,
         )
         return self.page.evaluate(
@@ -191,7 +191,7 @@ def opened(browser: Browser, url: str, *, name: str = "", **settings: Any) -> It
     """
     page = browser.new_page(viewport={"width": 1500, "height": 950})
     page.set_default_timeout(WAIT_SECONDS * 1000)
-    wanted = {
+    all_settings = {
         "TutorialCompleted": True,
         "Minimap_Visible": False,
         "Locale": "en",
@@ -199,7 +199,7 @@ def opened(browser: Browser, url: str, *, name: str = "", **settings: Any) -> It
         **settings,
     }
     page.request.post(
-        url + "/settings", data={f"Comfy.{key.replace('_', '.')}": value for key, value in wanted.items()}
+        url + "/settings", data={f"Comfy.{key.replace('_', '.')}": value for key, value in all_settings.items()}
     )
     version = json.loads(page.request.get(url + "/system_stats").body())["system"]["comfyui_version"]
     page.goto(url, wait_until="commit")
