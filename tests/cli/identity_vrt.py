@@ -1,12 +1,12 @@
 """The program `vrt restore` with a restorer that returns its input, for tests that need a process.
 
-Usage: python -m tests.cli.identity_vrt DELAY_SECONDS restore ARGUMENTS
+Usage: python -m tests.cli.identity_vrt PAUSE_AT restore ARGUMENTS
 
-With a delay before each frame, it prints "frame N" on standard error before frames 20 and 80.
+Before it restores frame PAUSE_AT (-1 for none), it prints "frame PAUSE_AT" on standard error and waits for a line on
+standard input.
 """
 
 import sys
-import time
 
 import vrt_core
 from tests.helpers.identity import identity_restorer
@@ -14,12 +14,12 @@ from vrt_cli.main import app
 
 
 def main() -> None:
-    delay_seconds = float(sys.argv[1])
+    pause_at = int(sys.argv[1])
 
     def before_pass(n: int) -> None:
-        if delay_seconds and n in (20, 80):
+        if n == pause_at:
             print(f"frame {n}", file=sys.stderr, flush=True)
-        time.sleep(delay_seconds)
+            sys.stdin.readline()
 
     vrt_core.load_restorer = lambda name, options, **overrides: identity_restorer(before_pass=before_pass)
     sys.argv = ["vrt", *sys.argv[2:], "--model", "same"]

@@ -25,7 +25,7 @@ def models_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds a file shaped like the smallest official model."""
+    """A folder with a checkpoint in the shape of the smallest official model."""
     from vrt_core import build_network
 
     folder = tmp_path_factory.mktemp("shelf")

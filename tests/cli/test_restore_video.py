@@ -39,7 +39,7 @@ def first(path: Path) -> av.VideoFrame:
 
 
 def stream_of(path: Path) -> tuple[str, Fraction | None, Fraction | None]:
-    """Codec, frames per second and sample aspect of the video."""
+    """Return codec, frames per second and sample aspect of the video."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         return (
@@ -146,7 +146,7 @@ def test_enlarging_keeps_the_sample_aspect(tmp_path: Path, vrt: VrtRestore) -> N
 
 @pytest.mark.parametrize("degrees", [90, -90, 180])
 def test_rotation_is_done_and_not_asked_for_again(tmp_path: Path, vrt: VrtRestore, degrees: int) -> None:
-    """Turned as `np.rot90` turns, which is against the clock, as the tag counts."""
+    """Rotation is counterclockwise, in the tag and in `np.rot90`."""
     clip = make_video(tmp_path / "in.mp4", num_frames=2, codec="libx264", pix_fmt="yuv444p", rotation=degrees)
     out = tmp_path / "out.mkv"
     ok(vrt(clip, "-o", out, *LOSSLESS))
@@ -206,7 +206,7 @@ SRT = "1\n00:00:00,000 --> 00:00:00,300\nHello\n"
 
 
 def with_subtitles(folder: Path) -> Path:
-    """A clip with a subtitle stream in SRT and a second video stream."""
+    """Write a clip with a subtitle stream in SRT and a second video stream."""
     (folder / "words.srt").write_text(SRT)
     video = make_video(folder / "video.mkv", audio=True)
     path = folder / "in.mkv"
@@ -305,7 +305,7 @@ def test_properties_of_a_clip(tmp_path: Path) -> None:
 
 
 def test_length_of_a_clip_that_does_not_say_how_many_frames(tmp_path: Path) -> None:
-    """Matroska has no count, and frames of changing duration make the duration a bad guess."""
+    """Matroska has no frame count, and at a variable rate the duration gives a wrong one."""
     clip = make_video(tmp_path / "in.mkv", num_frames=4, stamps=[0, 40, 1000, 5000], time_base=Fraction(1, 1000))
     for limit, expected in ((None, 4), (3, 3), (9, 4)):
         reader = VideoReader(clip, Trim(max_frames=limit))

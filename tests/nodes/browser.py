@@ -39,14 +39,14 @@ _OUTCOME = """async interruptAfter => {
 
 
 def find_chromium() -> str:
-    """Return where Chromium is; skip the test where it, or playwright, is missing."""
+    """Return the path of Chromium; skip the test if it or playwright is missing."""
     pytest.importorskip("playwright")
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     return path or pytest.skip("no Chromium here: apt-get install chromium")
 
 
 class FrontEnd:
-    """ComfyUI as a user sees it."""
+    """A page with the front end."""
 
     def __init__(self, page: Page, version: str, name: str = "") -> None:
         self.page, self.version, self._name = page, version, name
@@ -58,11 +58,11 @@ class FrontEnd:
         self.page.evaluate("() => app.canvas.draw(true, true)")
 
     def load_prompt(self, prompt: Prompt) -> None:
-        """Load a graph given as the server gets it."""
+        """Load a prompt."""
         self.page.evaluate("async prompt => { await app.loadApiJson(prompt, 'test') }", prompt)
 
     def unknown_nodes(self) -> list[str]:
-        """Return types that the graph names and ComfyUI does not know."""
+        """Return node types of the graph that ComfyUI does not have."""
         return self.page.evaluate(
             "() => app.graph._nodes.map(node => node.type)"
             ".filter(type => !LiteGraph.registered_node_types[type] && type !== 'MarkdownNote')"
@@ -83,7 +83,7 @@ class FrontEnd:
         return self.page.evaluate("() => messages")
 
     def compare_widgets(self, num_nodes: int) -> list[Mapping[str, Any]]:
-        """Wait until the compare widgets show something, and return what."""
+        """Wait until the compare widgets show their media; return kinds, tags, count and message of each."""
         self.page.wait_for_function(
             """n => { const sliders = [...document.querySelectorAll('.vrt-slider')];
               return sliders.length === n && sliders.every(slider => {
@@ -101,7 +101,7 @@ class FrontEnd:
         )
 
     def wait_for_results(self) -> None:
-        """Wait until the core's own nodes show what they have saved."""
+        """Wait until ComfyUI's own nodes show the files that they have saved."""
         self.page.wait_for_function(
             """() => app.graph._nodes.filter(node => ['SaveImage', 'SaveVideo'].includes(node.type)).every(
               node => node.imgs?.length || node.videoContainer?.querySelector('video')?.readyState >= 1
@@ -140,7 +140,7 @@ class FrontEnd:
         )
 
     def title_place(self) -> tuple[float, float]:
-        """Return where in the window the title of the first node is."""
+        """Return the position of the first node's title in the window."""
         x, y = self.page.evaluate(
             """() => { const node = app.graph._nodes[0], box = app.canvas.canvas.getBoundingClientRect();
                const at = app.canvas.convertOffsetToCanvas([node.pos[0] + 60, node.pos[1] - 15]);
@@ -154,7 +154,7 @@ class FrontEnd:
         self.page.wait_for_timeout(700)
 
     def screenshot(self, name: str) -> Path:
-        """Keep a picture of the window."""
+        """Save a screenshot."""
         SCREENSHOTS.mkdir(exist_ok=True)
         path = SCREENSHOTS / f"{self.version}-{name}{self._name}.png"
         self.page.screenshot(path=path)

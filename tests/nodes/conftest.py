@@ -5,12 +5,48 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import comfy.model_management as mm
+import folder_paths
 import pytest
+import torch
+from comfy.utils import ProgressBar
+from server import PromptServer
 
 from tests.nodes.comfy_server import REPO, Server, complaints_in, find_comfyui, serving
-from tests.nodes.fake import comfy, tiny_files  # noqa: F401 (fixtures)
+from tests.nodes.fake import CARDS, FakeComfyUI
 from tests.nodes.media import make_inputs
 from tests.one_thread import one_thread  # noqa: F401 (fixture)
+from vrt_core import build_network
+from vrt_core.models import save_weights
+
+
+@pytest.fixture(scope="session")
+def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of tiny models with random weights, one for each task."""
+    folder = tmp_path_factory.mktemp("tiny")
+    for task, card in CARDS.items():
+        torch.manual_seed(1)
+        save_weights(folder / f"{task}.safetensors", build_network(**card.config).state_dict(), card=card)
+    return folder
+
+
+@pytest.fixture
+def comfy(tmp_path: Path, tiny_files: Path, monkeypatch: pytest.MonkeyPatch) -> FakeComfyUI:
+    """A fresh ComfyUI."""
+    from vrt_nodes.model_files import add_model_folder
+
+    folder_paths.set_base(tmp_path)
+    monkeypatch.setattr(mm, "state", mm.State())
+    mm.state.loads = []
+    monkeypatch.setattr(ProgressBar, "updates", [])
+    monkeypatch.setattr(PromptServer, "instance", PromptServer())
+    monkeypatch.setenv("VRT_MODELS_DIR", str(tmp_path / "downloaded"))
+    for name in ("temp", "input", "output"):
+        (tmp_path / name).mkdir()
+    add_model_folder()
+    for file in tiny_files.iterdir():
+        (tmp_path / "models/vrt" / file.name).symlink_to(file)
+    return FakeComfyUI(tmp_path)
 
 
 @pytest.fixture(scope="session")

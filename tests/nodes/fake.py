@@ -10,15 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management as mm
-import folder_paths
-import pytest
-import torch
 from comfy.utils import ProgressBar
 from server import PromptServer
 
 from tests.helpers.identity import IdentityNetwork
-from vrt_core import ModelCard, build_network
-from vrt_core.models import save_weights
+from vrt_core import ModelCard
 
 HOST = Path(__file__).parent / "host"
 
@@ -96,32 +92,3 @@ class FakeComfyUI:
             scale=card.scale, sigma=task == "denoise", interpolates=task == "interpolate", min_px=8
         )
         return model
-
-
-@pytest.fixture(scope="session")
-def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of tiny models with random weights, one for each task."""
-    folder = tmp_path_factory.mktemp("tiny")
-    for task, card in CARDS.items():
-        torch.manual_seed(1)
-        save_weights(folder / f"{task}.safetensors", build_network(**card.config).state_dict(), card=card)
-    return folder
-
-
-@pytest.fixture
-def comfy(tmp_path: Path, tiny_files: Path, monkeypatch: pytest.MonkeyPatch) -> FakeComfyUI:
-    """A fresh ComfyUI."""
-    from vrt_nodes.model_files import add_model_folder
-
-    folder_paths.set_base(tmp_path)
-    monkeypatch.setattr(mm, "state", mm.State())
-    mm.state.loads = []
-    monkeypatch.setattr(ProgressBar, "updates", [])
-    monkeypatch.setattr(PromptServer, "instance", PromptServer())
-    monkeypatch.setenv("VRT_MODELS_DIR", str(tmp_path / "downloaded"))
-    for name in ("temp", "input", "output"):
-        (tmp_path / name).mkdir()
-    add_model_folder()
-    for file in tiny_files.iterdir():
-        (tmp_path / "models/vrt" / file.name).symlink_to(file)
-    return FakeComfyUI(tmp_path)

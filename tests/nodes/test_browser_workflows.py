@@ -1,6 +1,6 @@
-"""What a user sees: the workflows loaded and run in the real front end, templates, help, messages.
+"""The front end of a real ComfyUI: workflows loaded and run, templates, help, messages.
 
-Screenshots are kept in test_screenshots/, named after the version of ComfyUI: look at them after a change.
+Screenshots go to test_screenshots/, named after the version of ComfyUI: look at them after a change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RESULTS = {"SaveImage", "SaveVideo", "VRTCompare", "VRTCompareVideo"}
 
 @pytest.fixture(scope="module")
 def browser(comfyui: Path) -> Iterator[Browser]:
-    """Looked for before a server is started for it."""
+    """Find Chromium before a server is started for it."""
     with launched(find_chromium()) as running:
         yield running
 

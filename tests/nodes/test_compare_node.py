@@ -25,7 +25,7 @@ def paths(comfy: FakeComfyUI, ui: dict[str, Any], key: str) -> list[Path]:
 
 
 def grey(levels: list[int], height: int = 8, width: int = 8) -> torch.Tensor:
-    """Images of one colour each, (T, H, W, 3)."""
+    """Return images of one grey level each, (T, H, W, 3)."""
     return torch.stack([torch.full((height, width, 3), level / 255) for level in levels])
 
 

@@ -88,14 +88,14 @@ def test_rgba_is_restored_without_its_alpha_and_the_user_is_warned(
     comfy: FakeComfyUI, caplog: pytest.LogCaptureFixture
 ) -> None:
     images = batch(3, channels=4)
-    model = comfy.load("deblur")
+    model = comfy.load_quick("deblur")
     assert torch.equal(restore(model, images), restore(model, images[..., :3]))
     assert "alpha is left out" in caplog.text
     assert any("alpha is left out" in text for text in comfy.texts)
 
 
 def test_one_frame_works_and_the_user_is_warned(comfy: FakeComfyUI, caplog: pytest.LogCaptureFixture) -> None:
-    assert restore(comfy.load("deblur"), batch(1)).shape == (1, 16, 24, 3)
+    assert restore(comfy.load_quick("deblur"), batch(1)).shape == (1, 16, 24, 3)
     assert "one frame only" in caplog.text
 
 
@@ -229,7 +229,7 @@ def test_nothing_of_a_run_stays_in_memory(comfy: FakeComfyUI) -> None:
 
 
 def test_networks_go_with_the_last_model_that_holds_them(comfy: FakeComfyUI) -> None:
-    """Without waiting for the garbage collector: till then they fill the device, and ComfyUI warns of a leak."""
+    """Without the garbage collector: until it runs, they would fill the device, and ComfyUI warns of a leak."""
     models = [comfy.load("sr"), comfy.load("interpolate")]
     networks = [weakref.ref(model.parts[0][1].model) for model in models]
     gc.collect()
@@ -261,7 +261,7 @@ def test_nothing_of_a_run_stays_on_the_device(comfy: FakeComfyUI, cancel_after: 
 
 
 def test_progress_reaches_the_end_with_a_preview_and_a_rate(comfy: FakeComfyUI) -> None:
-    restore(comfy.load("sr"), batch(6))
+    restore(comfy.load_quick("sr"), batch(6))
     values = [value / total for value, total, _ in comfy.bar]
     assert values == sorted(values)
     assert values[-1] == 1
@@ -273,7 +273,7 @@ def test_progress_reaches_the_end_with_a_preview_and_a_rate(comfy: FakeComfyUI) 
 
 
 def test_previews_are_few(comfy: FakeComfyUI) -> None:
-    restore(comfy.load("deblur"), batch(12, 16, 16))
+    restore(comfy.load_quick("deblur"), batch(12, 16, 16))
     assert sum(preview is not None for _, _, preview in comfy.bar) < 6
 
 

@@ -26,7 +26,7 @@ def test_lists_known_models_first_then_files_of_ones_own(comfy: FakeComfyUI) -> 
 
 
 def test_folders_of_the_user_are_kept(comfy: FakeComfyUI, tmp_path: Path) -> None:
-    """Those of extra_model_paths.yaml, which may come first and accept every file."""
+    """Folders of extra_model_paths.yaml may come first, and accept every file."""
     mine = tmp_path / "mine"
     mine.mkdir()
     shutil.copy(comfy.path("sr"), mine / "own.safetensors")

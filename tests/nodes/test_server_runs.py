@@ -35,7 +35,7 @@ def images_of(server: Server, saved: list[Saved]) -> np.ndarray:
 
 
 def planes_of(path: Path) -> np.ndarray:
-    """The luma of a video, (T, H, W)."""
+    """Return the luma of a video, (T, H, W)."""
     with av.open(path) as container:
         return np.stack([np.asarray(frame.to_ndarray()[: frame.height]) for frame in container.decode(video=0)])
 
@@ -204,9 +204,9 @@ def test_compares_images_and_videos(server: Server) -> None:
 
 
 def held_bytes(server: Server, prompt: Prompt) -> float:
-    """Run a prompt; return the median of what the server holds resident meanwhile.
+    """Run a prompt; return the median resident memory of the server meanwhile, in bytes.
 
-    Not the peak: what malloc keeps of every pass comes and goes by as much as 100 MiB, on any video.
+    Not the peak: malloc retains up to 100 MiB of a pass, by chance.
     """
     prompt_id, held = server.queue(prompt), []
     while not server.get(f"/history/{prompt_id}"):

@@ -142,7 +142,7 @@ def test_a_clone_loads_under_any_name(clone: Path, tmp_path: Path) -> None:
 
 
 def test_the_root_can_be_imported_bare() -> None:
-    """As pytest does, where the folder's name is no identifier."""
+    """pytest does so if the name of the folder is not an identifier."""
     spec = importlib.util.spec_from_file_location("__init__", ROOT / "__init__.py")
     assert spec
     assert spec.loader

@@ -1,4 +1,4 @@
-"""VRT Restore Video: the frames of the command line, trims, rotation, sound, colour, cancelling, flat memory."""
+"""VRT Restore Video: equality with the command line, trims, rotation, sound, colour, cancelling, memory."""
 
 import io
 from fractions import Fraction
@@ -43,7 +43,7 @@ def brightness(path: Path) -> list[float]:
 
 
 def sound_of(path: Path) -> np.ndarray:
-    """Samples of the first track, (C, S)."""
+    """Return the samples of the first audio stream, (C, S)."""
     with av.open(str(path)) as container:
         return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
 
@@ -85,7 +85,7 @@ def test_interpolation_keeps_the_length(comfy: FakeComfyUI) -> None:
 
 
 def test_colour_is_bt709_and_tagged(comfy: FakeComfyUI) -> None:
-    """Also that of a source in BT.601, whose numbers must change for that."""
+    """A source in BT.601 is converted."""
     source = make_video(comfy.base / "input/in.mp4", num_frames=2, tags=(5, 1, 5, 6), **H264)
     with av.open(str(source)) as container:
         expected = next(container.decode(video=0)).to_ndarray(format="rgb24")
