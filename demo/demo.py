@@ -81,7 +81,8 @@ def sr(clip: Tensor, options: argparse.Namespace) -> Show:
     clip = clip[:8]
     small = round_to_8bit(shrink(clip, 4))
     part = slice(4, 112), slice(84, 228)
-    return Show(inputs=small, plain=enlarge(small, 4), truth=clip, scored=slice(None), label="bicubic", part=part, frame=4)
+    plain = enlarge(small, 4)
+    return Show(inputs=small, plain=plain, truth=clip, scored=slice(None), label="bicubic", part=part, frame=4)
 
 
 def interpolate(clip: Tensor, options: argparse.Namespace) -> Show:
