@@ -23,8 +23,8 @@ from torch import Tensor
 
 from vrt_core import load_restorer
 from vrt_media.encoding import Encoding
-from vrt_media.reader import VideoSource
-from vrt_media.writer import OutputShape, VideoSink
+from vrt_media.reader import Trim, VideoReader
+from vrt_media.writer import OutputShape, VideoWriter
 from vrt_train.data.camera_noise import add_camera_noise, compress
 from vrt_train.data.degradations import enlarge, round_to_8bit, shrink
 from vrt_train.data.images import to_images
@@ -171,19 +171,18 @@ def restore(inputs: Tensor, task: str, model: str, options: argparse.Namespace) 
 
 def read_clip(limit: int | None = None) -> Tensor:
     """Read the clip, (T, 3, H, W) in [0, 1]."""
-    with closing(VideoSource(CLIP, limit=limit)) as source:
-        return torch.stack([picture.rgb for picture in source.pictures(lambda packet: None)]).clamp(0, 1)
+    with closing(VideoReader(CLIP, Trim(max_frames=limit))) as reader:
+        return torch.stack([frame.rgb for frame in reader.frames(lambda packet: None)]).clamp(0, 1)
 
 
 def save_video(path: Path, frames: Iterable[Tensor]) -> None:
     """Encode frames (3, H, W) with the frame rate, colour and sound of the clip."""
-    with closing(VideoSource(CLIP)) as source:
-        facts = source.facts
-        shape = OutputShape(height=facts.height, width=facts.width, rate=facts.rate, time_base=facts.time_base)
-        sink = VideoSink(path, facts, shape, Encoding(crf=12), copied=source.copied)
-        for picture, frame in zip(source.pictures(sink.copy), frames, strict=False):
-            sink.write(frame, picture.pts or 0)
-        sink.close()
+    with closing(VideoReader(CLIP)) as reader:
+        info = reader.info
+        shape = OutputShape(height=info.height, width=info.width, rate=info.rate, time_base=info.time_base)
+        with VideoWriter(path, info, shape, Encoding(crf=12), streams=reader.copied_streams) as writer:
+            for original, frame in zip(reader.frames(writer.copy), frames, strict=False):
+                writer.write(frame, original.pts or 0)
 
 
 def save_comparison(path: Path, example: Example, clips: dict[str, Tensor]) -> None:

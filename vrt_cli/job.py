@@ -1,47 +1,24 @@
-"""From a source through the restorer to a sink: three threads, and each frame in its turn."""
+"""One restoration from a reader through a restorer to a writer, in three threads."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from vrt_core import Cancelled, Lane
-from vrt_media.clip import Sink, Source
+from vrt_core import Cancelled, Restorer
+from vrt_core.hardware import DeviceStream
+from vrt_media.clip import FrameReader, FrameWriter
 from vrt_media.timeline import Timeline
 
-from .prefetch import Ahead, Behind, frames_at_a_time
-
-
-class Streamer(Protocol):
-    """What is used of `vrt_core.Restorer`; a chain of models has it too."""
-
-    scale: int
-    """Output height over input height."""
-    frame_factor: int
-    """Output frames per input frame."""
-    device: torch.device
-    """Where it works."""
-
-    def stream(
-        self,
-        frames: Iterable[Tensor],
-        *,
-        sigma_255: float | None = None,
-        cuts: Any = "auto",
-        on_step: Callable[[int, int | None], object] | None = None,
-        check: Callable[[], object] | None = None,
-    ) -> Iterator[Tensor]:
-        """Frames in, restored frames out."""
-        ...
+from .prefetch import BackgroundWriter, Prefetcher, max_waiting_frames
 
 
 class Stopped(Exception):
-    """The user stopped the work; what was finished is kept.
+    """The user stopped the job; the frames that were finished are in the output.
 
     Attributes:
-        num_frames: Frames that are in the output.
+        num_frames: Number of these frames.
     """
 
     def __init__(self, num_frames: int) -> None:
@@ -50,74 +27,83 @@ class Stopped(Exception):
 
 
 def run(
-    source: Source,
-    restorer: Streamer,
-    make_sink: Callable[[], Sink],
+    reader: FrameReader,
+    restorer: Restorer,
+    open_writer: Callable[[], FrameWriter],
     *,
     on_frame: Callable[[int], object] = lambda _: None,
     check: Callable[[], object] = lambda: None,
-    **options: Any,
+    **stream_options: Any,
 ) -> int:
     """Restore a whole clip.
 
-    Frames are restored in this thread. Reading, decoding and conversion to RGB go on some frames ahead in a second one,
-    conversion back and encoding some frames behind in a third, so that the network waits for neither.
+    Frames are restored in the calling thread. A second thread decodes and converts to RGB some frames ahead; a third
+    converts back and encodes some frames behind, so that the network waits for neither.
 
     Args:
-        source: Where frames come from.
-        restorer: What restores them.
-        make_sink: Opens the output; called once, before the first frame is restored.
-        on_frame: Told the number of finished frames after each, in the thread that writes.
+        reader: Reads the clip.
+        restorer: Restores it.
+        open_writer: Opens the output; called once, before the first frame is restored.
+        on_frame: Called with the number of finished frames after each, in the thread that writes.
         check: Called often; raises `vrt_core.Cancelled` to stop.
-        options: For `restorer.stream`: sigma_255, cuts, on_step.
+        stream_options: Further arguments of `Restorer.stream`.
 
     Returns:
         The number of frames written.
 
     Raises:
-        Stopped: If `check` or Ctrl-C stopped it. As after every other error, the sink is closed with the frames that
-            were finished, or discarded if there are none.
+        Stopped: If `check` or Ctrl-C stopped the job. As after every other error, the writer is closed with the frames
+            that were finished, or discarded if there are none.
     """
-    facts = source.facts
-    timeline = Timeline(time_base=facts.time_base, frame_duration=facts.frame_duration, factor=restorer.frame_factor)
-    sink = make_sink()
-    size, scale = (facts.height, facts.width), restorer.scale
-    reading, writing = Lane(restorer.device), Lane(restorer.device)
-    behind = Behind(sink, depth=frames_at_a_time(*(scale * s for s in size)), lane=writing, on_frame=on_frame)
-    ahead = Ahead(source.pictures(behind.copy), depth=frames_at_a_time(*size), lane=reading, check=check)
+    info, scale = reader.info, restorer.scale
+    timeline = Timeline(time_base=info.time_base, frame_duration=info.frame_duration, factor=restorer.frame_factor)
+    writer = open_writer()
+    read_stream, write_stream = DeviceStream(restorer.device), DeviceStream(restorer.device)
+    output = BackgroundWriter(
+        writer,
+        depth=max_waiting_frames(scale * info.height, scale * info.width),
+        stream=write_stream,
+        on_frame=on_frame,
+    )
+    inputs = Prefetcher(
+        reader.frames(output.copy),
+        depth=max_waiting_frames(info.height, info.width),
+        stream=read_stream,
+        check=check,
+    )
 
     def frames() -> Iterator[Tensor]:
-        for picture in ahead:
+        for frame in inputs:
             check()
-            timeline.push(picture.pts)
-            yield reading.hand_over(picture.rgb)
+            timeline.push(frame.pts)
+            yield read_stream.record_stream(frame.rgb)
 
     try:
-        for index, rgb in enumerate(restorer.stream(frames(), check=check, **options)):
-            behind.write(rgb, timeline.stamp(index))
+        for index, rgb in enumerate(restorer.stream(frames(), check=check, **stream_options)):
+            output.write(rgb, timeline.stamp(index))
             check()
-        behind.finish()
+        output.finish()
     except (Cancelled, KeyboardInterrupt):
         try:
-            behind.finish()
+            output.finish()
         finally:
-            _keep(sink)
-        raise Stopped(sink.num_frames) from None
+            _close_incomplete(writer)
+        raise Stopped(writer.num_frames) from None
     except BaseException:
         with suppress(Exception):  # the first error is the one to report
-            behind.finish()
+            output.finish()
         with suppress(Exception):
-            _keep(sink)
+            _close_incomplete(writer)
         raise
     finally:
-        ahead.close()
-    sink.close()
-    return sink.num_frames
+        inputs.close()
+    writer.close()
+    return writer.num_frames
 
 
-def _keep(sink: Sink) -> None:
-    """Close the sink if there is something in it, without the sound of frames that are missing."""
-    if sink.num_frames:
-        sink.close(whole=False)
+def _close_incomplete(writer: FrameWriter) -> None:
+    """Close the writer if it has frames, without the audio of the missing ones; else discard it."""
+    if writer.num_frames:
+        writer.close(complete=False)
     else:
-        sink.discard()
+        writer.discard()

@@ -1,4 +1,4 @@
-"""`vrt`: the commands and how they fail."""
+"""The program `vrt`: its commands and its error messages."""
 
 import logging
 import re
@@ -20,14 +20,14 @@ FLAGS = {
     "tile_px": "--tile",
     "tile_overlap_px": "--tile-overlap",
 }
-"""The engine's arguments whose options here have other names."""
+"""Flags of the engine's options that have other names here."""
 
 
 class Commands(TyperGroup):
-    """Runs a command; an expected error becomes one line and exit code 1."""
+    """Runs a command; reports an expected error in one line, with exit code 1."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except Exception as error:
@@ -48,7 +48,7 @@ app = typer.Typer(
 
 
 def is_expected(error: Exception) -> bool:
-    """Whether an error tells of the user's input or machine rather than of a fault in the program."""
+    """Return whether an error is due to the user's input or machine, not to a fault in the program."""
     from av.error import FFmpegError
 
     from vrt_core import VRTError
@@ -58,17 +58,17 @@ def is_expected(error: Exception) -> bool:
 
 
 def one_line(error: Exception) -> str:
-    """The error's message without line breaks, or its kind if it has none; arguments called as options are here."""
-    told = str(error)
+    """Return an error's message in one line, or its type if it has none; names of options become flags."""
+    message = str(error)
     if isinstance(error, OSError) and error.strerror:
-        told = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-        told = told.replace("pipe:1:", "standard output:")
-    told = re.sub(r"\b\w+\b", lambda word: FLAGS.get(word[0], word[0]), told)
-    return " ".join(told.split()) or type(error).__name__
+        message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        message = message.replace("pipe:1:", "standard output:")
+    message = re.sub(r"\b\w+\b", lambda word: FLAGS.get(word[0], word[0]), message)
+    return " ".join(message.split()) or type(error).__name__
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_set: bool) -> None:
+    if is_set:
         version()
         raise typer.Exit
 
@@ -85,7 +85,7 @@ def settings(
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
-    for name in ("vrt_core", "vrt_cli"):
+    for name in ("vrt_core", "vrt_media", "vrt_cli"):
         logging.getLogger(name).setLevel(level)
 
 

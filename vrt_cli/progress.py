@@ -1,4 +1,4 @@
-"""The progress bar, on standard error: standard output belongs to the user's pipe."""
+"""Progress bar on standard error; standard output may be a pipe of frames."""
 
 import time
 from types import TracebackType
@@ -8,36 +8,39 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
-from vrt_media.clip import count
-
 ESTIMATE_OVER_SECONDS = 600
 
 
 class FrameColumn(ProgressColumn):
-    """Frames done, of how many, and how fast."""
+    """Column with the frames done, the number of all frames, and the rate."""
 
     def render(self, task: Task) -> Text:
-        """Draw it."""
+        """Return the text of the column."""
         total = "?" if task.total is None else f"{task.total:.0f}"
         return Text(f"{task.completed:.0f}/{total} frames  {format_rate(task.completed, task.elapsed or 0)}")
 
 
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 frame", "2 frames"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def format_rate(num_frames: float, seconds: float) -> str:
-    """Frames per second, or seconds per frame if that reads better."""
+    """Return frames per second, or seconds per frame for slow models."""
     if not num_frames or seconds <= 0:
         return "- fps"
     return f"{num_frames / seconds:.2f} fps" if num_frames >= 0.1 * seconds else f"{seconds / num_frames:.1f} s/frame"
 
 
 class FrameProgress:
-    """A bar over the frames of a clip, with frames per second and the time left.
+    """Progress bar over the frames of a clip, with frames per second and the remaining time.
 
-    Without a terminal, or if quiet, nothing is drawn.
+    Nothing is drawn if quiet or without a terminal.
     """
 
     def __init__(self, console: Console, *, label: str, total: int | None, quiet: bool = False) -> None:
         self.label, self.num_frames = label, 0
-        self._began = time.monotonic()
+        self._start_seconds = time.monotonic()
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -54,18 +57,18 @@ class FrameProgress:
         self._task = self._progress.add_task(label, total=total, step="")
 
     def on_frame(self, num_frames: int) -> None:
-        """Show that so many frames are done."""
+        """Set the number of finished frames."""
         self.num_frames = num_frames
         self._progress.update(self._task, completed=num_frames)
 
     def on_step(self, done: int, total: int | None) -> None:
-        """Show that the network ran once more; before the first frame this is all there is to see."""
+        """Show the number of network passes; before the first frame there is nothing else to show."""
         self._progress.update(self._task, step=f"pass {done}" if total is None else f"pass {done}/{total}")
 
     @property
     def summary(self) -> str:
-        """What was done, in one line."""
-        seconds = time.monotonic() - self._began
+        """The number of frames, the time and the rate, in one line."""
+        seconds = time.monotonic() - self._start_seconds
         return f"{count(self.num_frames, 'frame')} in {seconds:.1f} s ({format_rate(self.num_frames, seconds)})"
 
     def __enter__(self) -> "FrameProgress":

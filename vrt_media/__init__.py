@@ -1,5 +1,5 @@
-"""Decoded video frames to R'G'B' tensors and back, and when frames are shown.
+"""Media input and output for the command line and the ComfyUI nodes: PyAV in, R'G'B' tensors out, and back.
 
-What the command line and the ComfyUI nodes share, so that both give the same frames. Knows PyAV's frames, opens no
-files, and knows nothing of restoring.
+Readers and writers of video files and images, colour conversion, encoder settings, time stamps. Independent of the
+engine and of every front end.
 """

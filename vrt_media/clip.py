@@ -1,4 +1,6 @@
-"""What sources give and sinks take: the picture, the facts of a clip, and the two protocols."""
+"""Types of a clip: its frames, its properties, and the protocols of readers and writers."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,14 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vrt_media.colour import Colour
+    from .colour import Colour
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
-
-
-def count(number: int, what: str) -> str:
-    """Such as "1 frame", "2 frames"."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 class MediaError(Exception):
@@ -23,71 +20,73 @@ class MediaError(Exception):
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One frame of a source."""
+class TimedFrame:
+    """A frame and its time stamp."""
 
-    rgb: "Tensor"
+    rgb: Tensor
     """(3, H, W), float32, nominally in [0, 1]."""
     pts: int | None
-    """Time stamp in units of the clip's time base; None if the file gives none."""
+    """Time stamp in units of the clip's time base; None if the file has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipFacts:
-    """What is known of a clip once its first frame is there; sizes are those of the frames given, after rotation."""
+class ClipInfo:
+    """Properties of a clip, known once its first frame is decoded."""
 
     height: int
+    """Pixels, after rotation."""
     width: int
-    colour: "Colour"
+    """Pixels, after rotation."""
+    colour: Colour
     pix_fmt: str
-    """Of the source, as libav calls it."""
+    """Pixel format of the source, by libav's name."""
     rate: Fraction
     """Frames per second, on average."""
     time_base: Fraction
-    """Seconds per unit of `Picture.pts`."""
+    """Seconds per unit of `TimedFrame.pts`."""
     num_frames: int | None = None
-    """Frames to come, if known; containers may be a little wrong."""
+    """Number of frames, None if unknown; the number in a container may be slightly wrong."""
     sample_aspect: Fraction = Fraction(1)
     """Width of a sample over its height."""
 
     @property
     def frame_duration(self) -> int:
-        """Usual distance of two frames, in units of `time_base`."""
+        """Usual duration of a frame, in units of `time_base`."""
         return max(1, round(1 / (self.rate * self.time_base)))
 
 
-class Source(Protocol):
-    """Frames in, one after the other."""
+class FrameReader(Protocol):
+    """Reads the frames of a clip in order."""
 
-    facts: ClipFacts
+    info: ClipInfo
 
-    def pictures(self, on_packet: Callable[[Any], None]) -> Iterator[Picture]:
-        """The frames in order; packets of streams to be copied go to `on_packet` as they turn up."""
+    def frames(self, on_packet: Callable[[Any], None]) -> Iterator[TimedFrame]:
+        """Iterate over the frames, once; packets of other streams go to `on_packet` as they are read."""
         ...
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         ...
 
 
-class Sink(Protocol):
-    """Frames out, one after the other."""
+class FrameWriter(Protocol):
+    """Writes the frames of a clip in order."""
 
     num_frames: int
     """Frames written so far."""
 
-    def write(self, rgb: "Tensor", pts: int) -> None:
-        """Take (3, H, W); `pts` is in units of the sink's time base."""
+    def write(self, rgb: Tensor, pts: int) -> None:
+        """Write a frame, (3, H, W); `pts` is in units of the writer's time base."""
         ...
 
     def copy(self, packet: Any) -> None:
-        """Take a packet of another stream."""
+        """Write a packet of another stream."""
         ...
 
-    def close(self, *, whole: bool = True) -> None:
-        """Finish what was written, and give it its final name; if not `whole`, other streams end with the frames."""
+    def close(self, *, complete: bool = True) -> None:
+        """Finish the output and give it its final name; if not `complete`, other streams end with the last frame."""
         ...
 
     def discard(self) -> None:
-        """Drop what was written."""
+        """Delete the output."""
         ...

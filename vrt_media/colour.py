@@ -1,7 +1,9 @@
-"""What the numbers of a video frame mean: matrix, range, siting of chroma, and what is assumed without tags.
+"""Colour encoding of video frames: matrix, range, chroma siting, and the defaults for missing tags.
 
-The codes are those of ITU-T H.273, as PyAV gives them.
+Codes are those of ITU-T H.273, as in PyAV.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
@@ -36,37 +38,37 @@ MATRIX_NAMES = {
 }
 
 _NEWER_TAGS = {"color_primaries": UNSPECIFIED, "color_trc": UNSPECIFIED, "chroma_location": 0}
-"""Attributes of PyAV's frames that came with PyAV 17 or later, and what stands for an untagged frame."""
+"""Frame attributes that PyAV has from version 17 or later, with their values for untagged frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Colour:
-    """How a frame's numbers turn into R'G'B', and the tags that say so."""
+    """Encoding of R'G'B' in a frame, as given by its tags."""
 
     matrix: int
-    """H.273 matrix code; never `UNSPECIFIED` once `colour_of` has filled it in."""
+    """H.273 matrix code, never `UNSPECIFIED`: `colour_of` fills it in."""
     full_range: bool
-    """Whether black is 0 and white the highest code; else 16 and 235 (of 8 bits)."""
+    """Whether black is 0 and white the highest code; else they are 16 and 235 (in 8 bits)."""
     primaries: int = UNSPECIFIED
-    """H.273 code; only carried along."""
+    """H.273 code; copied to the output, not used."""
     transfer: int = UNSPECIFIED
-    """H.273 code; only carried along."""
+    """H.273 code; copied to the output, not used."""
     siting: int = 0
-    """Where chroma samples sit among the luma samples; 0 is not tagged, and read as left."""
+    """Position of chroma samples among luma samples; 0 is not tagged, and read as left."""
 
     @property
     def luma_weights(self) -> tuple[float, float]:
-        """Kr and Kb; matrices that are not of that form are read as their nearest relative."""
+        """Kr and Kb; for a matrix of another form, those of the nearest matrix of this form."""
         fallback = BT2020 if self.matrix in (10, 14) else BT709
         return LUMA_WEIGHTS.get(self.matrix, LUMA_WEIGHTS[fallback])
 
     @property
     def exact(self) -> bool:
-        """Whether the matrix is one that this module knows."""
+        """Whether the conversion is exact: the matrix is RGB or of the Kr and Kb form."""
         return self.matrix in LUMA_WEIGHTS or self.matrix == RGB
 
     def tag(self, target: av.VideoFrame) -> None:
-        """Write the tags on a frame."""
+        """Set the tags of a frame."""
         target.colorspace = self.matrix
         target.color_range = FULL if self.full_range else LIMITED
         for name, value in zip(_NEWER_TAGS, (self.primaries, self.transfer, self.siting), strict=True):
@@ -75,15 +77,15 @@ class Colour:
 
 
 def default_matrix(height: int, width: int) -> int:
-    """The matrix of a file that names none: BT.601 up to 1279x576, else BT.709, as players assume."""
+    """Return the matrix of an untagged file: BT.601 up to 1279x576, else BT.709, as players assume."""
     return BT709 if width >= 1280 or height > 576 else BT601
 
 
 def colour_of(frame: av.VideoFrame) -> Colour:
-    """The frame's colour, with what its tags leave open filled in.
+    """Return the colour of a frame, with defaults for missing tags.
 
-    An untagged matrix follows the frame's size (`default_matrix`); untagged Y'CbCr is limited in range, except the
-    `yuvj` formats; RGB and grey are full.
+    The matrix follows the frame size (`default_matrix`). Y'CbCr is limited in range, except the `yuvj` formats; RGB and
+    grey are full.
     """
     name = frame.format.name
     is_rgb = frame.format.is_rgb or frame.format.has_palette
@@ -107,7 +109,7 @@ def colour_of(frame: av.VideoFrame) -> Colour:
 
 
 def colour_for(pix_fmt: str, source: Colour, height: int, width: int) -> Colour:
-    """The colour to encode with: the source's own, turned to or from RGB where the pixel format asks for that."""
+    """Return the colour to encode with: the source's, converted to or from RGB if the pixel format requires it."""
     layout = av.VideoFormat(pix_fmt, 16, 16)
     if layout.is_rgb:
         return replace(source, matrix=RGB, full_range=True, siting=0)

@@ -1,4 +1,6 @@
-"""Which encoder, with what settings, and in which pixel format."""
+"""Video encoders: their default settings, their options, and the choice of a pixel format."""
+
+from __future__ import annotations
 
 import re
 from collections.abc import Mapping
@@ -6,8 +8,7 @@ from dataclasses import dataclass, field
 
 import av
 
-from vrt_media.planes import chroma_factors
-
+from .chroma import chroma_factors
 from .clip import MediaError
 
 DEFAULTS: Mapping[str, Mapping[str, str]] = {
@@ -17,53 +18,53 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
     "libvpx-vp9": {"crf": "20", "b": "0", "row-mt": "1"},
     "prores_ks": {"profile": "3"},
 }
-"""Settings of the encoders that are likely to be asked for; others get libav's own."""
+"""Settings of common encoders; all others get libav's defaults."""
 
 Y4M_FORMATS = (
     *("yuv420p", "yuv422p", "yuv444p", "gray", "yuv411p"),
     *(f"yuv{family}p{bits}le" for bits in (9, 10, 12, 14, 16) for family in (420, 422, 444)),
 )
-"""What a y4m pipe can carry."""
+"""Pixel formats of y4m."""
 
 
 def default_codec(output: str) -> str:
-    """The encoder for an output, if the user names none: every player shows H.264, but WebM cannot hold it."""
+    """Return the default encoder of an output: H.264, which every player supports, except in WebM."""
     return "libvpx-vp9" if output.lower().endswith(".webm") else "libx264"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """The user's wishes for a video output; None leaves the choice here."""
+    """Settings of a video output; None selects a default."""
 
     codec: str = "libx264"
     crf: float | None = None
     preset: str | None = None
     pix_fmt: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
-    """Further options of the encoder, as libav names them."""
+    """Further options of the encoder, by libav's names."""
 
     def settings(self) -> dict[str, str]:
-        """The encoder's options.
+        """Return the options of the encoder, with their defaults.
 
         Raises:
-            MediaError: If there is no such encoder here, or it does not know one of the options.
+            MediaError: If this build has no such encoder, or if it does not have one of the options.
         """
-        wanted = dict(self.options)
+        options = dict(self.options)
         if self.crf is not None:
-            wanted["crf"] = f"{self.crf:g}"
+            options["crf"] = f"{self.crf:g}"
         if self.preset is not None:
-            wanted["preset"] = self.preset
+            options["preset"] = self.preset
         known = encoder_options(self.codec)
-        for name in wanted:
-            if name not in known:
+        for name in options:
+            if known is not None and name not in known:
                 raise MediaError(
                     f"--codec {self.codec} has no option {name!r}; ffmpeg -h encoder={self.codec} lists those it has"
                 )
-        return {**DEFAULTS.get(self.codec, {}), **wanted}
+        return {**DEFAULTS.get(self.codec, {}), **options}
 
 
 def find_encoder(name: str) -> av.Codec:
-    """The encoder of that name.
+    """Return the video encoder of that name.
 
     Raises:
         MediaError: If this build of libav has none.
@@ -79,38 +80,42 @@ def find_encoder(name: str) -> av.Codec:
     return codec
 
 
-def encoder_options(name: str) -> set[str]:
-    """Names of all options that an encoder takes, its own and those that all have."""
-    options = av.CodecContext.create(find_encoder(name).name, "w").supported_options
+def encoder_options(name: str) -> set[str] | None:
+    """Return the names of an encoder's options, private and generic; None if PyAV is too old to list them."""
+    context = av.CodecContext.create(find_encoder(name).name, "w")
+    if not hasattr(context, "supported_options"):
+        return None
+    options = context.supported_options
     return {option.name for option in (*options.generic, *options.private)}
 
 
 def choose_pix_fmt(offered: tuple[str, ...], source: str, height: int, width: int) -> str:
-    """The pixel format nearest to the source's that the encoder offers.
+    """Return the pixel format nearest to the source's that the encoder offers.
 
-    Subsampling as in the source, 10 bits if it has more than 8. RGB and images become 4:2:0, which every player
-    shows. A width or height that 4:2:0 or 4:2:2 cannot halve becomes 4:4:4, so that no pixel is lost or invented.
+    The subsampling is the source's; the depth is 10 bits if the source has more than 8. RGB and images become 4:2:0,
+    which every player supports. Frames whose width or height 4:2:0 or 4:2:2 cannot halve become 4:4:4, so that no pixel
+    is lost or added.
 
     Args:
-        offered: The encoder's formats; empty if it takes any.
-        source: libav's name of the source's format.
-        height: Of the output, px.
-        width: Of the output, px.
+        offered: Formats of the encoder; empty if it takes any.
+        source: Format of the source, by libav's name.
+        height: Height of the output, pixels.
+        width: Width of the output, pixels.
 
     Raises:
-        MediaError: If the encoder offers nothing that could be right.
+        MediaError: If the encoder offers no usable format.
     """
     layout = av.VideoFormat(source, 16, 16)
     components = [c for c in layout.components if not c.is_alpha]
-    deep = max(c.bits for c in components) > 8
-    plain = layout.is_rgb or layout.has_palette or len(components) == 1
-    down, across = (2, 2) if plain else chroma_factors(source)
+    is_deep = max(c.bits for c in components) > 8
+    is_rgb_or_grey = layout.is_rgb or layout.has_palette or len(components) == 1
+    down, across = (2, 2) if is_rgb_or_grey else chroma_factors(source)
     if height % down or width % across:
         down, across = 1, 1
     family = {(2, 2): "420", (1, 2): "422"}.get((down, across), "444")
-    rising = {"420": ("420", "422", "444"), "422": ("422", "444", "420"), "444": ("444", "422", "420")}[family]
-    for suffix in ("10le", "12le", "16le", "") if deep else ("", "10le", "12le", "16le"):
-        for candidate in rising:
+    families = {"420": ("420", "422", "444"), "422": ("422", "444", "420"), "444": ("444", "422", "420")}[family]
+    for suffix in ("10le", "12le", "16le", "") if is_deep else ("", "10le", "12le", "16le"):
+        for candidate in families:
             fits = candidate == "444" or (width % 2 == 0 and (candidate == "422" or height % 2 == 0))
             name = f"yuv{candidate}p{suffix}"
             if fits and (not offered or name in offered):
@@ -122,10 +127,10 @@ def choose_pix_fmt(offered: tuple[str, ...], source: str, height: int, width: in
 
 
 def check_pix_fmt(name: str) -> str:
-    """The name, if libav knows it.
+    """Return the name of a pixel format.
 
     Raises:
-        MediaError: If not.
+        MediaError: If libav does not know it.
     """
     if not re.fullmatch(r"\w+", name):
         raise MediaError(f"--pix-fmt {name!r} is no pixel format")

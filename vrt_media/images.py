@@ -1,4 +1,6 @@
-"""Folders of images, and single images, in and out."""
+"""Readers and writers of image folders and single images."""
+
+from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
@@ -11,22 +13,21 @@ import torch
 from av.error import FFmpegError
 from torch import Tensor
 
-from vrt_media.colour import FULL, RGB, Colour, colour_of
-from vrt_media.planes import read_rgb, write_rgb
-
-from .clip import IMAGE_SUFFIXES, ClipFacts, MediaError, Picture
+from .clip import IMAGE_SUFFIXES, ClipInfo, MediaError, TimedFrame
+from .colour import FULL, RGB, Colour, colour_of
+from .planes import read_rgb, write_rgb
 
 CODECS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}
-"""What can be written: the lossless formats that hold 8 and 16 bits."""
+"""Encoder of each suffix that can be written: lossless formats of 8 and 16 bits."""
 
 
 def natural_key(path: Path) -> list[str | int]:
-    """Sorts frame2 before frame10."""
+    """Return a sort key that puts frame2 before frame10."""
     return [int(part) if part.isdigit() else part.casefold() for part in re.split(r"(\d+)", path.name)]
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images of a folder in natural order.
+    """Return the images of a folder in natural order.
 
     Raises:
         MediaError: If there are none.
@@ -53,11 +54,11 @@ def read_image(path: Path) -> av.VideoFrame:
         raise MediaError(f"{path}: not an image that can be read ({error or 'no picture in it'})") from None
 
 
-class ImageSource:
-    """The images of a folder, or one image, as a clip.
+class ImageReader:
+    """Reads the images of a folder, or one image, as a clip; a `FrameReader`.
 
     Attributes:
-        facts: Size, colour and length; the rate is the one given.
+        info: Size, colour and length of the clip, and the rate it was opened with.
         names: File names without suffix, one per frame.
     """
 
@@ -74,13 +75,13 @@ class ImageSource:
 
         Args:
             path: Folder or image.
-            rate: Frames per second that they are shown at.
-            start: Images to leave out at the beginning.
-            limit: Images to give at most; all if None.
-            device: Where they are converted and left.
+            rate: Frames per second.
+            start: Number of the first image.
+            limit: Maximum number of images; all if None.
+            device: Device on which images are converted and returned.
 
         Raises:
-            MediaError: If there are none, or the first cannot be read.
+            MediaError: If there are no images, or if the first cannot be read.
         """
         self._paths = (list_images(path) if path.is_dir() else [path])[start:][:limit]
         if not self._paths:
@@ -88,7 +89,7 @@ class ImageSource:
         self._device = device
         self.names = [p.stem for p in self._paths]
         frame = read_image(self._paths[0])
-        self.facts = ClipFacts(
+        self.info = ClipInfo(
             height=frame.height,
             width=frame.width,
             colour=colour_of(frame),
@@ -98,13 +99,13 @@ class ImageSource:
             num_frames=len(self._paths),
         )
 
-    def pictures(self, on_packet: Callable[[Any], None]) -> Iterator[Picture]:
-        """The images in order; there are no packets.
+    def frames(self, on_packet: Callable[[Any], object]) -> Iterator[TimedFrame]:
+        """Iterate over the images in order; there are no packets.
 
         Raises:
-            MediaError: If one cannot be read, or has another size than the first.
+            MediaError: If an image cannot be read, or has another size than the first.
         """
-        size = (self.facts.height, self.facts.width)
+        size = (self.info.height, self.info.width)
         for number, path in enumerate(self._paths):
             frame = read_image(path)
             if (frame.height, frame.width) != size:
@@ -112,27 +113,27 @@ class ImageSource:
                     f"{path}: {frame.width}x{frame.height} pixels, but {self._paths[0].name} has "
                     f"{size[1]}x{size[0]}; all images of a clip need one size"
                 )
-            yield Picture(read_rgb(frame, colour_of(frame), device=self._device), number)
+            yield TimedFrame(read_rgb(frame, colour_of(frame), device=self._device), number)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is open."""
 
 
-class ImageSink:
-    """A folder of images in the making, or one image; each appears under its name when it is complete.
+class ImageWriter:
+    """Writes a folder of images, or one image; a `FrameWriter`. A file gets its name when it is complete.
 
     Attributes:
         num_frames: Images written so far.
     """
 
     def __init__(self, path: Path, *, names: Iterator[str], deep: bool, suffix: str = ".png") -> None:
-        """Make the folder.
+        """Create the folder.
 
         Args:
-            path: Folder; or the file itself if it has one of the suffixes of `CODECS`, for a single image.
-            names: A name for each image, without suffix.
-            deep: 16 bits per channel instead of 8.
-            suffix: Kind of file, one of `CODECS`.
+            path: Folder; or a file with a suffix of `CODECS`, for a single image.
+            names: Name of each image, without suffix.
+            deep: Whether to write 16 bits per channel instead of 8.
+            suffix: Suffix of the files, one of `CODECS`.
         """
         self.num_frames = 0
         self._single = path if path.suffix.lower() in CODECS else None
@@ -144,10 +145,10 @@ class ImageSink:
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, rgb: Tensor, pts: int) -> None:
-        """Write one image, (3, H, W); the stamp has no place in it.
+        """Write one image, (3, H, W); images have no time stamps.
 
         Raises:
-            MediaError: If a second image is to go into a single file.
+            MediaError: If this is the second image for a single file.
         """
         if self._single and self.num_frames:
             raise MediaError(f"{self._single}: more than one frame; give a folder to hold them")
@@ -156,13 +157,13 @@ class ImageSink:
         self.num_frames += 1
 
     def copy(self, packet: Any) -> None:
-        """Images have no other streams."""
+        """Do nothing: images have no other streams."""
 
-    def close(self, *, whole: bool = True) -> None:
-        """Every image is already complete."""
+    def close(self, *, complete: bool = True) -> None:
+        """Do nothing: every image is complete."""
 
     def discard(self) -> None:
-        """Leave the folder if anything is in it."""
+        """Delete the folder if it is empty."""
         if not self._single and not any(self._folder.iterdir()):
             self._folder.rmdir()
 

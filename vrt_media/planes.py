@@ -1,34 +1,34 @@
-"""Frames as libav holds them to R'G'B' tensors and back.
+"""Conversion of libav's video frames to R'G'B' tensors and back.
 
-Written out here because libswscale works in steps of about 8 bits: on the way to 16-bit or float RGB it is half a step
-too dark on average, for 10-bit sources too. The arithmetic below is exact in float32. Chroma is enlarged and shrunk
-by the Catmull-Rom cubic, at the siting that the frame is tagged with.
+Does not use libswscale, which works with about 8 bits of precision: its 16-bit and float RGB is half an 8-bit code too
+dark on average, also for 10-bit sources. The arithmetic below is exact in float32.
 """
 
-import math
-from collections.abc import Iterable
+from __future__ import annotations
 
 import av
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .colour import BOTTOM, BOTTOM_LEFT, CENTRE, TOP, TOP_LEFT, Colour
+from .chroma import chroma_factors, downsample_chroma, upsample_chroma
+from .colour import Colour
 
 
 def read_rgb(frame: av.VideoFrame, colour: Colour, *, device: torch.device | str = "cpu") -> Tensor:
-    """A decoded frame as R'G'B'.
+    """Convert a decoded frame to R'G'B'.
 
     Args:
-        frame: Any pixel format; alpha is left out.
-        colour: Its colour, as `colour_of` tells it.
-        device: Where the conversion runs.
+        frame: Frame of any pixel format; alpha is left out.
+        colour: Colour of the frame, from `colour_of`.
+        device: Device that the conversion runs on.
 
     Returns:
         (3, H, W), float32, nominally in [0, 1]; not clamped, so codes beyond black and white survive.
     """
-    frame = _in_plain_layout(frame)
+    name = _plain_name(frame.format)
+    if name != frame.format.name:
+        frame = frame.reformat(format=name)
     layout = frame.format
     depth_bits = layout.components[0].bits
     if not layout.is_planar and layout.is_rgb:  # rgb24, rgb48le
@@ -46,7 +46,7 @@ def read_rgb(frame: av.VideoFrame, colour: Colour, *, device: torch.device | str
     if len(planes) == 1:
         return luma.expand(3, -1, -1).contiguous()
     cb, cr = (
-        _enlarge(p.sub_(grey).div_(chroma_span), (frame.height, frame.width), layout.name, colour.siting)
+        upsample_chroma(p.sub_(grey).div_(chroma_span), (frame.height, frame.width), layout.name, colour.siting)
         for p in planes[1:]
     )
     kr, kb = colour.luma_weights
@@ -57,15 +57,15 @@ def read_rgb(frame: av.VideoFrame, colour: Colour, *, device: torch.device | str
 
 
 def write_rgb(rgb: Tensor, pix_fmt: str, colour: Colour) -> av.VideoFrame:
-    """R'G'B' as a frame to encode.
+    """Convert R'G'B' to a frame for an encoder.
 
     Args:
-        rgb: (3, H, W), nominally in [0, 1]; codes are rounded, and clipped to what the format can hold.
-        pix_fmt: libav's name of the format.
-        colour: Colour to encode with (`colour_for`); the frame is tagged with it.
+        rgb: (3, H, W), nominally in [0, 1]; codes are rounded, and clipped to the range of the format.
+        pix_fmt: Pixel format, by libav's name.
+        colour: Colour to encode with, from `colour_for`; the frame is tagged with it.
 
     Returns:
-        The frame, with neither time stamp nor time base.
+        The frame, without time stamp and time base.
     """
     _, H, W = rgb.shape
     name = _plain_name(av.VideoFormat(pix_fmt, W, H))
@@ -79,7 +79,7 @@ def write_rgb(rgb: Tensor, pix_fmt: str, colour: Colour) -> av.VideoFrame:
             for component, values in zip(layout.components, codes, strict=False):
                 _set_plane(frame, component.plane, values, depth_bits)
         else:
-            _set_plane(frame, 0, codes.movedim(0, 2).reshape(H, 3 * W), depth_bits)
+            _set_plane(frame, 0, codes.movedim(0, 2).reshape(H, 3 * W), depth_bits)  # (3, H, W) -> (H, 3 * W)
     else:
         black, luma_span, grey, chroma_span = _code_range(depth_bits, colour.full_range)
         kr, kb = colour.luma_weights
@@ -88,33 +88,25 @@ def write_rgb(rgb: Tensor, pix_fmt: str, colour: Colour) -> av.VideoFrame:
         _set_plane(frame, 0, luma * luma_span + black, depth_bits)
         if len(layout.components) >= 3:
             for index, chroma in (1, (blue - luma) / (2 - 2 * kb)), (2, (red - luma) / (2 - 2 * kr)):
-                _set_plane(frame, index, _shrink(chroma, name, colour.siting) * chroma_span + grey, depth_bits)
+                _set_plane(
+                    frame, index, downsample_chroma(chroma, name, colour.siting) * chroma_span + grey, depth_bits
+                )
     if name != pix_fmt:
-        frame = frame.reformat(format=pix_fmt)  # same samples, other order
+        frame = frame.reformat(format=pix_fmt)  # the same samples in another order
     colour.tag(frame)
     return frame
 
 
-def chroma_factors(pix_fmt: str) -> tuple[int, int]:
-    """Luma samples per chroma sample, (down, across): (2, 2) for 4:2:0."""
-    layout = av.VideoFormat(pix_fmt, 16, 16)
-    chroma = [c for c in layout.components if not c.is_alpha][-1]
-    return 16 // chroma.height, 16 // chroma.width
-
-
 def _code_range(depth_bits: int, full_range: bool) -> tuple[float, float, float, float]:
-    """Black, codes from black to white, no colour, codes from -0.5 to 0.5 of chroma."""
+    """Return four codes: black, white minus black, neutral chroma, and chroma of 0.5 minus chroma of -0.5."""
     unit = 2 ** (depth_bits - 8)
     if full_range:
         return 0, 2**depth_bits - 1, 128 * unit, 2**depth_bits - 1
     return 16 * unit, 219 * unit, 128 * unit, 224 * unit
 
 
-# --- layouts ---------------------------------------------------------------------------------------------------------
-
-
 def _plain_name(layout: av.VideoFormat) -> str:
-    """The nearest layout that is read and written here: planar Y'CbCr, grey or RGB, or rgb24 and rgb48le."""
+    """Return the nearest layout that this module converts: planar Y'CbCr, grey or RGB, or rgb24 and rgb48le."""
     name = layout.name
     components = [c for c in layout.components if not c.is_alpha]
     depth_bits = max(c.bits for c in components)
@@ -134,13 +126,8 @@ def _plain_name(layout: av.VideoFormat) -> str:
     return f"yuv{family}p{suffix}"
 
 
-def _in_plain_layout(frame: av.VideoFrame) -> av.VideoFrame:
-    name = _plain_name(frame.format)
-    return frame if name == frame.format.name else frame.reformat(format=name)
-
-
 def _plane(frame: av.VideoFrame, index: int, depth_bits: int, *, columns: int) -> np.ndarray:
-    """One plane's samples, (H, columns), int32 if they are wider than a byte."""
+    """Return the samples of a plane, (H, columns): uint8, or int32 if they are wider than a byte."""
     plane = frame.planes[index]
     kind = np.dtype(np.uint8 if depth_bits <= 8 else "<u2")
     samples = np.frombuffer(plane, kind).reshape(-1, plane.line_size // kind.itemsize)[: plane.height, :columns]
@@ -156,80 +143,3 @@ def _set_plane(frame: av.VideoFrame, index: int, codes: Tensor, depth_bits: int)
     samples = np.zeros((plane.buffer_size // plane.line_size, plane.line_size // kind.itemsize), kind)
     samples[:rows, :columns] = codes.cpu().numpy()
     plane.update(samples.tobytes())
-
-
-# --- chroma ----------------------------------------------------------------------------------------------------------
-
-
-def _offsets(factors: tuple[int, int], siting: int) -> tuple[float, float]:
-    """Where the first chroma sample sits, in luma samples (down, across).
-
-    Half a sample off the first luma sample along an axis where it is centred. Not tagged means left: centred
-    vertically, on the luma column horizontally, as MPEG-2 and H.264 say.
-    """
-    down, across = factors
-    centred_across = siting in (CENTRE, TOP, BOTTOM)
-    vertical = 0.0 if siting in (TOP_LEFT, TOP) else (down - 1) if siting in (BOTTOM_LEFT, BOTTOM) else (down - 1) / 2
-    return vertical, (across - 1) / 2 if centred_across else 0.0
-
-
-def catmull_rom(distance: float) -> float:
-    """Return the weight of a sample at this distance in the Catmull-Rom cubic kernel (a = -0.5)."""
-    d = abs(distance)
-    if d < 1:
-        return 1.5 * d**3 - 2.5 * d**2 + 1
-    return -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2 if d < 2 else 0.0
-
-
-def _enlarge(chroma: Tensor, size: tuple[int, int], pix_fmt: str, siting: int) -> Tensor:
-    """(h, w) on the chroma grid -> `size` (H, W) on the luma grid."""
-    (height, width), (down, across) = size, chroma_factors(pix_fmt)
-    vertical, horizontal = _offsets((down, across), siting)
-    chroma = _enlarge_rows(chroma.T, down, vertical).T[:height]
-    return _enlarge_rows(chroma, across, horizontal)[:, :width]
-
-
-def _enlarge_rows(x: Tensor, factor: int, offset: float) -> Tensor:
-    """(N, L) -> (N, factor * L): sample j sits at (j - offset) / factor among the given ones."""
-    if factor == 1:
-        return x
-    margin = 3 + factor
-    padded = F.pad(x[None], (margin, margin), mode="replicate")[0]
-    out = x.new_empty(*x.shape, factor)  # (N, L, phase)
-    for phase in range(factor):
-        position = (phase - offset) / factor
-        first = math.floor(position) - 1
-        out[..., phase] = _weighted(
-            (catmull_rom(position - tap), padded[:, margin + tap : margin + tap + x.shape[1]])
-            for tap in range(first, first + 4)
-        )
-    return out.flatten(1)
-
-
-def _shrink(chroma: Tensor, pix_fmt: str, siting: int) -> Tensor:
-    """(H, W) on the luma grid -> the chroma grid, rounded up in size."""
-    down, across = chroma_factors(pix_fmt)
-    vertical, horizontal = _offsets((down, across), siting)
-    return _shrink_rows(_shrink_rows(chroma, across, horizontal).T, down, vertical).T
-
-
-def _shrink_rows(x: Tensor, factor: int, offset: float) -> Tensor:
-    """(N, L) -> (N, ceil(L / factor)): sample i is the stretched kernel's mean around factor * i + offset."""
-    if factor == 1:
-        return x
-    length = math.ceil(x.shape[1] / factor)
-    taps = range(math.ceil(offset - 2 * factor), math.floor(offset + 2 * factor) + 1)
-    weights = [catmull_rom((tap - offset) / factor) for tap in taps]
-    margin = 2 * factor
-    padded = F.pad(x[None], (margin, margin + 2 * factor), mode="replicate")[0]
-    samples = (padded[:, margin + tap :: factor][:, :length] for tap in taps)
-    return _weighted(zip(weights, samples, strict=True)) / sum(weights)
-
-
-def _weighted(terms: Iterable[tuple[float, Tensor]]) -> Tensor:
-    """The sum of weight times samples, without the products in memory."""
-    (weight, samples), *rest = [term for term in terms if term[0]]
-    total = samples * weight
-    for weight, samples in rest:
-        total.add_(samples, alpha=weight)
-    return total

@@ -1,163 +1,210 @@
-"""Video files and pipes in: frames as R'G'B', other streams as packets."""
+"""Reader of video files and pipes: frames as R'G'B', other streams as packets."""
+
+from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import torch
-from av.container import InputContainer
-from av.error import FFmpegError, InvalidDataError
-from av.stream import Disposition
-from av.video.stream import VideoStream
+from av.error import InvalidDataError
 
-from vrt_media.colour import MATRIX_NAMES, colour_of
-from vrt_media.planes import read_rgb
-from vrt_media.timeline import as_fraction
+from .clip import ClipInfo, MediaError, TimedFrame
+from .colour import MATRIX_NAMES, colour_of
+from .container import MediaFile, average_rate, count_frames, duration_seconds, main_video, name_of, open_input
+from .planes import read_rgb
+from .timeline import as_fraction
 
-from .clip import ClipFacts, MediaError, Picture
-
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 COPIED_KINDS = ("audio", "subtitle")
 CONTAINER_METADATA = ("major_brand", "minor_version", "compatible_brands", "encoder")
-DEFAULT_RATE = Fraction(25)
-COUNTED_BYTES = 1 << 30
-"""Largest file that is read through to count its frames, if it does not say how many they are."""
+HDR_TRANSFERS = (16, 18)
+"""PQ and HLG, by their codes in ITU-T H.273."""
 
 
-class VideoSource:
-    """The first video stream of a file or of standard input.
+@dataclass(frozen=True, kw_only=True)
+class Trim:
+    """The part of a clip to read, by frame numbers or by times; all of it by default."""
 
-    Frames come upright: a rotation that the file asks for is done here, so the output needs no such tag. Decoding runs
-    when a frame is asked for; libav's own threads work ahead.
+    start_frame: int = 0
+    """Number of the first frame. The frames before it are decoded and dropped, so the cut is exact."""
+    max_frames: int | None = None
+    start_seconds: Fraction | None = None
+    """Time of the first frame; 0 drops frames with negative times, None none."""
+    stop_seconds: Fraction | None = None
+    """Time that all frames are before."""
+
+
+class VideoReader:
+    """Reads the first video stream of a file or of standard input; a `FrameReader`.
+
+    Frames are rotated as the file asks for, so the output needs no such tag. Frames are decoded on demand; libav
+    decodes ahead in threads of its own.
 
     Attributes:
-        facts: Size, colour, rate and length of the clip.
-        copied: The streams whose packets are handed over: audio and subtitles.
-        left_out: The other streams: further video, cover pictures, attachments, data.
+        info: Size, colour, rate and length of the clip.
+        name: Name of the file, for messages.
+        copied_streams: Streams whose packets `frames` hands over: audio and subtitles.
+        other_streams: Further video, cover pictures, attachments, data.
         metadata: Title and the like.
-        chapters: Those of the file; none if only a part of it is taken.
+        is_hdr: Whether the video is tagged as PQ or HLG.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        source: MediaFile,
+        trim: Trim | None = None,
         *,
-        start: int = 0,
-        limit: int | None = None,
         device: torch.device | str = "cpu",
+        on_note: Callable[[str], object] = _log.warning,
     ) -> None:
-        """Open, and decode the first frame.
+        """Open the file and decode the first frame.
 
         Args:
-            path: File, or "-" for standard input (y4m, or anything else that can be read in one go).
-            start: Frames to leave out at the beginning; they are decoded and dropped, so the cut is exact.
-            limit: Frames to give at most; all if None.
-            device: Where frames are converted and left.
+            source: File; standard input may be y4m, or any format that can be read without seeking.
+            trim: Part of the clip to read.
+            device: Device on which frames are converted and returned.
+            on_note: Called with each thing that the user should know, but that does not stop the reader.
 
         Raises:
-            MediaError: If libav cannot open it, if there is no video stream, or no frame at `start`.
+            MediaError: If libav cannot open the file, or if there is no video stream, or no frame in the trim.
         """
-        self.name = "standard input" if str(path) == "-" else str(path)
-        self._start, self._limit, self._device = start, limit, device
-        self._container: InputContainer = open_input(path)
+        self.name = name_of(source)
+        self._trim, self._device, self._on_note = trim or Trim(), device, on_note
+        self._container = open_input(source)
         try:
-            self._video = _main_video(self._container, self.name)
+            self._video = main_video(self._container, self.name)
             self._video.thread_type = "AUTO"
-            self.copied = [s for s in self._container.streams if s.type in COPIED_KINDS]
-            self.left_out = [s for s in self._container.streams if s is not self._video and s not in self.copied]
-            self._packets = self._container.demux(self._video, *self.copied)
-            self._early: list[av.Packet] = []  # packets met before anybody asked for them
-            self._frames = self._decode(self._early.append)
+            self._unit = as_fraction(self._video.time_base, Fraction(1))
+            self.copied_streams = [s for s in self._container.streams if s.type in COPIED_KINDS]
+            self.other_streams = [
+                s for s in self._container.streams if s is not self._video and s not in self.copied_streams
+            ]
             self.metadata = {k: v for k, v in self._container.metadata.items() if k not in CONTAINER_METADATA}
-            self.chapters = [] if start or limit is not None else self._container.chapters()
-            self._first = self._skip(start)
-            self.facts = self._read_facts(self._first)
+            self.is_hdr = int(getattr(self._video.codec_context, "color_trc", 0) or 0) in HDR_TRANSFERS
+            if self._trim.start_seconds:
+                self._container.seek(int(self._trim.start_seconds / self._unit), stream=self._video)
+            self._packets = self._container.demux(self._video, *self.copied_streams)
+            self._early: list[av.Packet] = []  # packets read before `frames` is called
+            self._on_packet: Callable[[av.Packet], object] = self._early.append
+            self._decoded = self._decode()
+            self._first = self._find_first()
+            self.info = self._read_info(self._first)
+            self._warn(self._first)
         except BaseException:
             self._container.close()
             raise
 
-    def pictures(self, on_packet: Callable[[av.Packet], None]) -> Iterator[Picture]:
-        """The frames in order, once; packets of `copied` streams go to `on_packet` as they turn up.
+    @property
+    def chapters(self) -> list[Any]:
+        """Chapters of the file, as libav has them; none if only a part of the clip is read."""
+        return self._container.chapters() if self._trim == Trim() else []
 
-        With `start`, stamps count from the first frame given and packets from before it are left out; with `limit`,
-        those from after the last frame are.
+    def frames(self, on_packet: Callable[[av.Packet], object]) -> Iterator[TimedFrame]:
+        """Iterate over the frames, once.
+
+        A trim drops the packets that lie outside it. With a first frame or a first time, time stamps count from there.
+
+        Args:
+            on_packet: Called with each packet of `copied_streams`, in the order of the file.
 
         Raises:
             MediaError: If a frame has another size than the first.
         """
-        begin = self._first.pts if self._start and self._first.pts is not None else 0
-        begin_seconds = begin * self.facts.time_base
-        end_seconds = None if self._limit is None else begin_seconds + self._limit / self.facts.rate
+        start_seconds, stop_seconds = self._packet_bounds()
 
         def hand_over(packet: av.Packet) -> None:
-            stamp = packet.dts if packet.dts is not None else packet.pts
-            if (self._start or end_seconds is not None) and stamp is not None:
+            pts = packet.dts if packet.dts is not None else packet.pts
+            if pts is not None:
                 unit = as_fraction(packet.time_base, Fraction(1))
-                if stamp * unit < begin_seconds or (end_seconds is not None and stamp * unit >= end_seconds):
+                if start_seconds is not None and pts * unit < start_seconds:
                     return
-                _shift(packet, round(begin_seconds / unit))
+                if stop_seconds is not None and pts * unit >= stop_seconds:
+                    return
+                _shift(packet, round((start_seconds or 0) / unit))
             on_packet(packet)
 
         for packet in self._early:
             hand_over(packet)
         self._early.clear()
         self._on_packet = hand_over
-        given, frame = 0, self._first
+        start_pts = self._first.pts or 0 if self._trim.start_frame or self._trim.start_seconds else 0
+        num_frames, frame = 0, self._first
         while frame is not None:
-            yield Picture(self._upright(frame), None if frame.pts is None else frame.pts - begin)
-            given += 1
-            frame = None if given == self._limit else next(self._frames, None)
-        if end_seconds is not None:
-            self._drain(end_seconds, hand_over)
+            yield TimedFrame(self._upright(frame), None if frame.pts is None else frame.pts - start_pts)
+            num_frames += 1
+            frame = None if num_frames == self._trim.max_frames else next(self._decoded, None)
+        if stop_seconds is not None:
+            self._drain(stop_seconds)
 
     def close(self) -> None:
         """Close the file."""
         self._container.close()
 
-    def _decode(self, on_packet: Callable[[av.Packet], None]) -> Iterator[av.VideoFrame]:
-        self._on_packet = on_packet
-        broken = 0
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        """Decode the frames between the times of the trim; pass packets of other streams on."""
+        start, stop = (
+            None if seconds is None else int(seconds / self._unit)
+            for seconds in (self._trim.start_seconds, self._trim.stop_seconds)
+        )
+        is_damaged = False
         for packet in self._packets:
             if packet.stream is not self._video:
                 if packet.size:
                     self._on_packet(packet)
                 continue
             try:
-                frames = packet.decode()
+                frames = cast(list[av.VideoFrame], packet.decode())
             except InvalidDataError as error:
-                broken += 1
-                if broken == 1:
-                    log.warning("%s: a damaged packet is left out (%s); more may follow", self.name, error.strerror)
+                if not is_damaged:
+                    self._note(f": a damaged packet is left out ({error.strerror}); more may follow")
+                is_damaged = True
                 continue
-            yield from cast(list[av.VideoFrame], frames)
+            for frame in frames:
+                if frame.pts is not None and start is not None and frame.pts < start:
+                    continue
+                if frame.pts is not None and stop is not None and frame.pts >= stop:
+                    return
+                yield frame
 
-    def _skip(self, start: int) -> av.VideoFrame:
-        for number, frame in enumerate(self._frames):
-            if number == start:
+    def _find_first(self) -> av.VideoFrame:
+        trim = self._trim
+        for number, frame in enumerate(self._decoded):
+            if number == trim.start_frame:
                 return frame
-        raise MediaError(f"{self.name}: its video stream has no frame {start} that can be decoded")
+        which = f"frame {trim.start_frame} that can be decoded"
+        if trim.start_seconds:
+            which = f"frame that can be decoded from {float(trim.start_seconds):g} s on; look at the trim"
+        raise MediaError(f"{self.name}: its video stream has no {which}")
 
-    def _drain(self, end_seconds: Fraction, on_packet: Callable[[av.Packet], None]) -> None:
-        """Read on, without decoding, for packets that belong to the last frames but lie behind them."""
+    def _packet_bounds(self) -> tuple[Fraction | None, Fraction | None]:
+        """Return the times between which packets are handed over; None where there is no limit."""
+        trim = self._trim
+        if trim.start_seconds is not None or trim.stop_seconds is not None:
+            return trim.start_seconds or None, trim.stop_seconds
+        if not trim.start_frame and trim.max_frames is None:
+            return None, None
+        start_seconds = (self._first.pts or 0 if trim.start_frame else 0) * self.info.time_base
+        return start_seconds, None if trim.max_frames is None else start_seconds + trim.max_frames / self.info.rate
+
+    def _drain(self, stop_seconds: Fraction) -> None:
+        """Read on, without decoding, for packets that belong to the last frames but follow them in the file."""
         for packet in self._packets:
             if packet.dts is None or not packet.size:
                 continue
-            if packet.dts * as_fraction(packet.time_base, Fraction(1)) > end_seconds + 1:
+            if packet.dts * as_fraction(packet.time_base, Fraction(1)) > stop_seconds + 1:
                 return
             if packet.stream is not self._video:
-                on_packet(packet)
+                self._on_packet(packet)
 
     def _upright(self, frame: av.VideoFrame) -> torch.Tensor:
-        turns = _quarter_turns(frame)
-        rgb = torch.rot90(read_rgb(frame, self.facts.colour, device=self._device), turns, dims=(1, 2))
-        size = (self.facts.height, self.facts.width)
+        rgb = read_rgb(frame, self.info.colour, device=self._device)  # (3, h, w)
+        rgb = torch.rot90(rgb, _quarter_turns(frame), dims=(1, 2))  # (3, H, W)
+        size = (self.info.height, self.info.width)
         if rgb.shape[1:] != size:
             raise MediaError(
                 f"{self.name}: the frame at {frame.time or 0:.3f} s has {rgb.shape[2]}x{rgb.shape[1]} pixels, "
@@ -165,79 +212,50 @@ class VideoSource:
             )
         return rgb
 
-    def _read_facts(self, frame: av.VideoFrame) -> ClipFacts:
-        stream, turned = self._video, _quarter_turns(frame) % 2
-        colour = colour_of(frame)
-        if not colour.exact:
-            log.warning(
-                "%s: matrix %s is read as a plain Y'CbCr one", self.name, MATRIX_NAMES.get(colour.matrix, colour.matrix)
-            )
-        if frame.interlaced_frame:
-            log.warning("%s is interlaced; deinterlace it first, the models know whole frames only", self.name)
-        if any(c.is_alpha for c in frame.format.components):
-            log.warning("%s: the alpha channel is left out", self.name)
-        rate = as_fraction(stream.average_rate or stream.guessed_rate, DEFAULT_RATE)
+    def _read_info(self, frame: av.VideoFrame) -> ClipInfo:
+        stream, is_turned = self._video, _quarter_turns(frame) % 2 == 1
+        rate = average_rate(stream)
         aspect = as_fraction(stream.sample_aspect_ratio, Fraction(1))
-        facts = ClipFacts(
-            height=frame.width if turned else frame.height,
-            width=frame.height if turned else frame.width,
-            colour=colour,
+        return ClipInfo(
+            height=frame.width if is_turned else frame.height,
+            width=frame.height if is_turned else frame.width,
+            colour=colour_of(frame),
             pix_fmt=frame.format.name,
             rate=rate,
             time_base=as_fraction(frame.time_base or stream.time_base, 1 / rate),
-            sample_aspect=1 / aspect if turned else aspect,
+            num_frames=self._count_frames(rate),
+            sample_aspect=1 / aspect if is_turned else aspect,
         )
-        total = count_frames(stream, rate)
+
+    def _count_frames(self, rate: Fraction) -> int | None:
+        trim = self._trim
+        if trim.start_seconds or trim.stop_seconds is not None:
+            ends = [end for end in (duration_seconds(self._video), trim.stop_seconds) if end is not None]
+            return max(1, round((min(ends) - (trim.start_seconds or 0)) * rate)) if ends else None
+        total = count_frames(self._video, rate)
         if total is not None:
-            total = max(1, total - self._start)
-        if self._limit is not None:
-            total = self._limit if total is None else min(total, self._limit)
-        return replace(facts, num_frames=total)
+            total = max(1, total - trim.start_frame)
+        if trim.max_frames is not None:
+            total = trim.max_frames if total is None else min(total, trim.max_frames)
+        return total
 
+    def _warn(self, frame: av.VideoFrame) -> None:
+        """Tell the user what is not read as it is."""
+        colour = self.info.colour
+        if not colour.exact:
+            matrix = MATRIX_NAMES.get(colour.matrix, colour.matrix)
+            self._note(f": matrix {matrix} is read as a plain Y'CbCr one")
+        if frame.interlaced_frame:
+            self._note(" is interlaced; deinterlace it first, the models know whole frames only")
+        if any(c.is_alpha for c in frame.format.components):
+            self._note(": the alpha channel is left out")
 
-def open_input(path: str | Path) -> InputContainer:
-    """Open a file, or "-" for standard input.
-
-    Raises:
-        MediaError: If it is not there, or nothing that libav can read.
-    """
-    piped = str(path) == "-"
-    if piped and sys.stdin.isatty():
-        raise MediaError("- reads y4m from standard input, but nothing is piped into it")
-    name = "standard input" if piped else str(path)
-    try:
-        return av.open("pipe:0" if piped else str(path))
-    except InvalidDataError as error:
-        empty = not piped and Path(path).is_file() and not Path(path).stat().st_size
-        reason = "it is empty (0 bytes)" if empty else f"no video or image that can be read ({error.strerror})"
-        raise MediaError(f"{name}: {reason}") from None
-    except FFmpegError as error:
-        raise MediaError(f"{name}: {error.strerror}") from None
-
-
-def count_frames(stream: VideoStream, rate: Fraction) -> int | None:
-    """How many frames a file has: as it says, else counted if it is small, else by its duration; None if unknown."""
-    if stream.frames:
-        return stream.frames
-    path = Path(stream.container.name)
-    if path.is_file() and path.stat().st_size <= COUNTED_BYTES:
-        with suppress(FFmpegError), av.open(str(path)) as again:
-            return sum(packet.size > 0 for packet in again.demux(again.streams[stream.index])) or None
-    if stream.duration and stream.time_base:
-        return round(stream.duration * as_fraction(stream.time_base, Fraction(1)) * rate)
-    duration = getattr(stream.container, "duration", None)
-    return round(Fraction(duration, av.time_base) * rate) if duration else None
-
-
-def _main_video(container: InputContainer, name: str) -> VideoStream:
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not streams:
-        raise MediaError(f"{name}: no video stream in it")
-    return streams[0]
+    def _note(self, text: str) -> None:
+        self._on_note(self.name + text)
 
 
 def _quarter_turns(frame: av.VideoFrame) -> int:
-    """Quarter turns against the clock that bring the frame upright."""
+    """Return the number of quarter turns, counterclockwise, that bring the frame upright."""
     return round(frame.rotation / 90) % 4
 
 

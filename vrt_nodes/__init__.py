@@ -1,4 +1,4 @@
-"""VRT as nodes of ComfyUI; importable without ComfyUI, which is first asked for in ``comfy_entrypoint``."""
+"""VRT as nodes of ComfyUI. Importable without ComfyUI, which ``comfy_entrypoint`` imports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WEB_DIRECTORY = str(Path(__file__).parent / "web")  # absolute: right for a clon
 
 
 async def comfy_entrypoint() -> VRTExtension:
-    """Return the nodes, when ComfyUI asks for them."""
+    """Return the extension; ComfyUI calls this when it starts."""
     try:
         from .extension import VRTExtension
     except Exception:

@@ -1,6 +1,6 @@
-"""The other rooms of the project, wherever they are: beside this package in a clone, or on their own in a wheel.
+"""The project's other packages: beside this package in a clone, installed ones in a wheel.
 
-The only file of the nodes that names them; the others say ``from ._bridge import core``.
+The only file of the nodes that names them; the others import them from here.
 """
 
 from importlib import import_module
@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import vrt_core as core
-    from vrt_core import models
-    from vrt_media import colour, planes, timeline
+    from vrt_core import hardware, models
+    from vrt_media import audio, clip, colour, encoding, reader, timeline, writer
 else:
 
-    def _find(name: str) -> ModuleType:
+    def _import(name: str) -> ModuleType:
         parent = __package__.rpartition(".")[0]
         return import_module(f"{parent}.{name}" if parent else name)
 
-    core, models = _find("vrt_core"), _find("vrt_core.models")
-    colour, planes, timeline = (_find(f"vrt_media.{name}") for name in ("colour", "planes", "timeline"))
+    core, hardware, models = (_import(name) for name in ("vrt_core", "vrt_core.hardware", "vrt_core.models"))
+    audio, clip, colour, encoding, reader, timeline, writer = (
+        _import(f"vrt_media.{name}") for name in ("audio", "clip", "colour", "encoding", "reader", "timeline", "writer")
+    )
 
-__all__ = ["colour", "core", "models", "planes", "timeline"]
+__all__ = ["audio", "clip", "colour", "core", "encoding", "hardware", "models", "reader", "timeline", "writer"]

@@ -1,14 +1,13 @@
-"""VRT Compare and VRT Compare Video: before and after under one slider, drawn by ``web/``.
+"""The nodes VRT Compare and VRT Compare Video: before and after under one slider, which ``web/`` draws.
 
-What ``web/`` gets is a dict with two lists, ``vrt_before`` and ``vrt_after``: of equally many entries for images, of
-one each for videos. An entry is what ComfyUI's /view takes: ``filename``, ``subfolder``, ``type``.
+The result for ``web/`` is a dict of two lists, ``vrt_before`` and ``vrt_after``, of the same length: several entries
+for images, one for videos. An entry has the arguments of ComfyUI's /view: ``filename``, ``subfolder``, ``type``.
 """
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import folder_paths
@@ -16,14 +15,17 @@ from comfy_api.latest import InputImpl, io
 from PIL import Image
 from torch import Tensor
 
+from ._bridge import writer
 from .execution import check_images
-from .run_progress import Monitor
-from .video_in import FileClip, TensorClip, open_clip
+from .run_progress import RunProgress
+from .video_io import TensorReader, open_video, open_writer, temporary_file
 from .video_node import DEFAULT_CRF
-from .video_out import VideoWriter, temporary_file
 from .widgets import make_schema
 
-MOST_IMAGES = 16
+if TYPE_CHECKING:
+    from vrt_media.reader import VideoReader
+
+MAX_IMAGES = 16
 WEB_SUFFIXES = {".mp4", ".m4v", ".mov", ".webm"}
 WEB_CODECS = {"h264", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d"}
 WEB_FORMATS = {"yuv420p", "yuvj420p"}
@@ -34,7 +36,7 @@ class Compare(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Return what ComfyUI shows."""
+        """Return the node's inputs and texts."""
         return make_schema(
             node_id="VRTCompare",
             display_name="VRT Compare",
@@ -50,12 +52,11 @@ class Compare(io.ComfyNode):
 
     @classmethod
     def execute(cls, before: Any, after: Any) -> io.NodeOutput:
-        """Save what is to be shown."""
+        """Save the images that are shown."""
         check_images(before, "before")
         check_images(after, "after")
-        count = min(MOST_IMAGES, max(len(before), len(after)))
-        shown = {"vrt_before": _save_some(before, count), "vrt_after": _save_some(after, count)}
-        return io.NodeOutput(ui=shown)
+        count = min(MAX_IMAGES, max(len(before), len(after)))
+        return io.NodeOutput(ui={"vrt_before": _save_some(before, count), "vrt_after": _save_some(after, count)})
 
 
 class CompareVideo(io.ComfyNode):
@@ -63,7 +64,7 @@ class CompareVideo(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Return what ComfyUI shows."""
+        """Return the node's inputs and texts."""
         return make_schema(
             node_id="VRTCompareVideo",
             display_name="VRT Compare Video",
@@ -79,14 +80,14 @@ class CompareVideo(io.ComfyNode):
 
     @classmethod
     def execute(cls, before: Any, after: Any) -> io.NodeOutput:
-        """Find or make files that a browser can play."""
-        monitor = Monitor()
-        shown = {"vrt_before": [_playable(before, monitor)], "vrt_after": [_playable(after, monitor)]}
-        return io.NodeOutput(ui=shown)
+        """Return files that a browser can play: the videos' own, or copies."""
+        progress = RunProgress()
+        entries = {"vrt_before": [_playable(before, progress)], "vrt_after": [_playable(after, progress)]}
+        return io.NodeOutput(ui=entries)
 
 
 def _save_some(images: Tensor, count: int) -> list[dict[str, str]]:
-    """Save so many images, evenly taken from a batch (T, H, W, C); return their entries."""
+    """Save `count` images, evenly spaced in a batch (T, H, W, C); return their entries."""
     entries = []
     for i in range(count):
         image = images[i * len(images) // count][..., :3].clamp(0, 1).mul(255).round().byte()
@@ -96,39 +97,34 @@ def _save_some(images: Tensor, count: int) -> list[dict[str, str]]:
     return entries
 
 
-def _playable(video: Any, monitor: Monitor) -> dict[str, str]:
+def _playable(video: Any, progress: RunProgress) -> dict[str, str]:
     """Return the entry of a video's own file if a browser can play it from there, else of a copy."""
-    edited = getattr(video, "has_pending_frame_edits", lambda: False)()
-    trimmed = any(getattr(video, "get_active_trim_window", lambda: (0.0, 0.0))())
-    if isinstance(video, InputImpl.VideoFromFile) and not (edited or trimmed):
+    has_edits = getattr(video, "has_pending_frame_edits", lambda: False)()
+    is_trimmed = any(getattr(video, "get_active_trim_window", lambda: (0.0, 0.0))())
+    if isinstance(video, InputImpl.VideoFromFile) and not (has_edits or is_trimmed):
         source = video.get_stream_source()
         if isinstance(source, str) and _folder_of(Path(source)) and _plays_in_browsers(source):
             return _entry(Path(source))
-    with closing(open_clip(video, monitor.note)) as clip:
-        return _entry(_copy(clip, monitor))
+    with open_video(video, progress.warn_user) as reader:
+        return _entry(_copy(reader, progress))
 
 
-def _copy(clip: FileClip | TensorClip, monitor: Monitor) -> Path:
-    monitor.expect(clip.num_frames)
-    with VideoWriter(
-        temporary_file("compare", ".mp4"),
-        height=clip.height,
-        width=clip.width,
-        rate=clip.rate,
-        time_base=clip.time_base,
-        aspect=clip.aspect,
-        crf=DEFAULT_CRF,
-    ) as writer:
-        clip.add_sound(writer.container)
-        for n, (frame, stamp) in enumerate(clip.frames()):
-            monitor.check()
-            writer.write(frame, n if stamp is None else stamp)
-            monitor.on_frame(frame)
-    return writer.path
+def _copy(source: VideoReader | TensorReader, progress: RunProgress) -> Path:
+    """Encode a video into a temporary file; return its path."""
+    info = source.info
+    progress.start(info.num_frames)
+    shape = writer.OutputShape(height=info.height, width=info.width, rate=info.rate, time_base=info.time_base)
+    path = temporary_file("compare", ".mp4")
+    with open_writer(path, source, shape, DEFAULT_CRF, progress.warn_user) as output:
+        for n, frame in enumerate(source.frames(output.copy)):
+            progress.raise_if_cancelled()
+            output.write(frame.rgb, n if frame.pts is None else frame.pts)
+            progress.on_frame(frame.rgb)
+    return path
 
 
 def _plays_in_browsers(path: str) -> bool:
-    """Return whether all browsers play a file."""
+    """Return whether all common browsers can play a file."""
     if Path(path).suffix.lower() not in WEB_SUFFIXES:
         return False
     with av.open(path) as container:
@@ -137,7 +133,7 @@ def _plays_in_browsers(path: str) -> bool:
 
 
 def _folder_of(path: Path) -> tuple[str, str] | None:
-    """Return which of ComfyUI's folders a file lies in, by kind and path; None if in none."""
+    """Return kind and path of the ComfyUI folder that a file is in, None if it is in none."""
     folders = {
         "temp": folder_paths.get_temp_directory(),
         "output": folder_paths.get_output_directory(),
@@ -147,7 +143,7 @@ def _folder_of(path: Path) -> tuple[str, str] | None:
 
 
 def _entry(path: Path) -> dict[str, str]:
-    """Return what /view takes for a file in one of ComfyUI's folders."""
+    """Return the arguments of /view for a file in one of ComfyUI's folders."""
     kind, folder = _folder_of(path) or ("", "")
     subfolder = path.relative_to(folder).parent.as_posix()
     return {"filename": path.name, "subfolder": "" if subfolder == "." else subfolder, "type": kind}

@@ -1,18 +1,22 @@
-"""What all working nodes share: checking what they were given, before anything is loaded, and clips in tensors."""
+"""Execution of the nodes: checks of their inputs, before anything is loaded, and restoration of image batches."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import comfy.model_management as mm
 import torch
 from torch import Tensor
 
 from ._bridge import core
-from .loaded_model import Handle, make_restorer
-from .run_progress import Monitor
-from .widgets import AUTOMATIC, from_fields
+from .loaded_model import LoadedModel, make_restorer
+from .run_progress import RunProgress
+from .widgets import AUTOMATIC, options_from_widgets
+
+if TYPE_CHECKING:
+    from vrt_core import RestoreOptions
 
 ONE_FRAME = "one frame only: there are no neighbours to learn from"
 
@@ -25,87 +29,95 @@ NODES_OF_TASKS = {
 }
 
 
-def check_model(handle: Any, node: str, tasks: Sequence[str]) -> None:
-    """Raise InputError unless a model is for what a node does.
+def check_model(model: Any, node: str, tasks: Sequence[str]) -> None:
+    """Check that a model is for one of the tasks of a node.
 
     Args:
-        handle: From Load VRT Model.
-        node: Its display name.
-        tasks: Model tasks that it can work with; "space-time-sr" is enlarging and interpolating in one model.
+        model: From Load VRT Model.
+        node: Display name of the node.
+        tasks: Tasks of the node; "space-time-sr" is a model that enlarges and interpolates.
+
+    Raises:
+        InputError: If it is for another task.
     """
-    task = _task_of(handle)
+    task = _task_of(model)
     if task not in tasks:
         raise core.InputError(
-            f"model {handle.name} is for the task {task!r}; {node} takes models for {' or '.join(tasks)}: choose "
+            f"model {model.name} is for the task {task!r}; {node} takes models for {' or '.join(tasks)}: choose "
             f"another one in Load VRT Model, or use {NODES_OF_TASKS.get(task, 'VRT Restore Video')}"
         )
 
 
-def run_settings(handles: Sequence[Handle], fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what fields mean to the core: options of the restorer, and options of its doors.
-
-    Raises:
-        InputError: If the models take no such option.
-    """
-    settings = from_fields(fields)
-    names = "+".join(handle.name for handle in handles)
-    tasks = [task for handle in handles for task in handle.tasks]
-    doors = {name: settings.pop(name) for name in ("sigma_255", "cuts") if name in settings}
-    needs_sigma = "denoise" in tasks
-    if doors.get("sigma_255") is None:
-        doors["sigma_255"] = "auto" if needs_sigma else None
-    elif not needs_sigma:
-        raise core.InputError(
-            f"sigma_255 ({doors['sigma_255']:g}) was given, but model {names} takes no noise level; set sigma_255 to "
-            f"{AUTOMATIC}"
-        )
-    if settings.get("factor", 2) != 2 and "interpolate" not in tasks:
-        raise core.InputError(
-            f"factor ({settings['factor']}) was given, but model {names} does not interpolate; set factor to 2, which "
-            "it does not use"
-        )
-    return settings, doors
-
-
-def restore_images(handles: Sequence[Handle], images: Tensor, fields: dict[str, Any]) -> Tensor:
-    """Send a batch of images through models.
+def run_options(models: Sequence[LoadedModel], widgets: dict[str, Any]) -> RestoreOptions:
+    """Return the core's options for a run.
 
     Args:
-        handles: Models that work one after another.
+        models: Models that run one after another.
+        widgets: Values of the node's widgets, by name of the option.
+
+    Raises:
+        InputError: If the models do not have one of the options.
+    """
+    options = options_from_widgets(widgets)
+    names = "+".join(model.name for model in models)
+    tasks = [task for model in models for task in model.tasks]
+    if options.sigma_255 is not None and "denoise" not in tasks:
+        raise core.InputError(
+            f"sigma_255 ({options.sigma_255:g}) was given, but model {names} takes no noise level; set sigma_255 to "
+            f"{AUTOMATIC}"
+        )
+    if options.factor != 2 and "interpolate" not in tasks:
+        raise core.InputError(
+            f"factor ({options.factor}) was given, but model {names} does not interpolate; set factor to 2, which "
+            "it does not use"
+        )
+    is_automatic = options.sigma_255 is None and "denoise" in tasks
+    return replace(options, sigma_255="auto") if is_automatic else options
+
+
+def restore_images(models: Sequence[LoadedModel], images: Tensor, widgets: dict[str, Any]) -> Tensor:
+    """Restore a batch of images.
+
+    Args:
+        models: Models that run one after another.
         images: (T, H, W, C), C 3 or 4, in [0, 1].
-        fields: What the node's fields hold, by name of option.
+        widgets: Values of the node's widgets, by name of the option.
 
     Returns:
-        (factor * T, scale * H, scale * W, 3), in [0, 1], where ComfyUI keeps images.
+        (factor * T, scale * H, scale * W, 3), in [0, 1], on the device and in the dtype of ComfyUI's images.
 
     Raises:
         InputError: If an input is wrong.
     """
-    settings, doors = run_settings(handles, fields)
+    options = run_options(models, widgets)
     T, H, W = check_images(images)
-    if T == 1 and any("interpolate" in handle.tasks for handle in handles):
+    if T == 1 and any("interpolate" in model.tasks for model in models):
         raise core.InputError("images holds 1 frame; new frames are made between two, so give it 2 or more")
-    monitor = Monitor()
+    progress = RunProgress()
     if images.shape[-1] == 4:
-        monitor.note("the images are RGBA: colour is restored, alpha is left out")
+        progress.warn_user("the images are RGBA: colour is restored, alpha is left out")
     if T == 1:
-        monitor.note(ONE_FRAME)
-    restorer = make_restorer(handles, T, H, W, **settings)
-    monitor.expect(restorer.frame_factor * T)
+        progress.warn_user(ONE_FRAME)
+    restorer = make_restorer(models, options, (T, H, W))
+    progress.start(restorer.frame_factor * T)
     shape = restorer.frame_factor * T, restorer.scale * H, restorer.scale * W, 3
     restored = torch.empty(shape, dtype=_image_dtype(), device=mm.intermediate_device())
-    frames = (image[..., :3].movedim(-1, 0).float() for image in images)
-    results = restorer.stream(frames, num_frames=T, on_step=monitor.on_step, check=monitor.check, **doors)
+    frames = (image[..., :3].movedim(-1, 0).float() for image in images)  # (H, W, C) -> (3, H, W) each
+    results = restorer.stream(frames, num_frames=T, on_step=progress.on_step, check=progress.raise_if_cancelled)
     for n, frame in enumerate(results):
         frame = frame.clamp(0, 1)
-        restored[n] = frame.movedim(0, -1)
-        monitor.on_frame(frame)
-    monitor.finish()
+        restored[n] = frame.movedim(0, -1)  # (3, H, W) -> (H, W, 3)
+        progress.on_frame(frame)
+    progress.finish()
     return restored
 
 
 def check_images(images: Tensor, name: str = "images") -> tuple[int, int, int]:
-    """Return (T, H, W) of a batch of images; raise InputError if it is none, by the name of the input."""
+    """Return (T, H, W) of a batch of images.
+
+    Raises:
+        InputError: If it is not a batch of RGB or RGBA images; `name` is the name of the input.
+    """
     shape = tuple(images.shape)
     if len(shape) != 4 or 0 in shape:
         raise core.InputError(
@@ -119,10 +131,10 @@ def check_images(images: Tensor, name: str = "images") -> tuple[int, int, int]:
 
 
 def _image_dtype() -> torch.dtype:
-    """Return what ComfyUI keeps images in: float32, unless its user asks for less."""
-    known = getattr(mm, "intermediate_dtype", None)  # from 0.18 on
-    return known() if known else torch.float32
+    """Return the dtype of ComfyUI's images: float32, unless its user chose another one."""
+    intermediate_dtype = getattr(mm, "intermediate_dtype", None)  # from 0.18 on
+    return intermediate_dtype() if intermediate_dtype else torch.float32
 
 
-def _task_of(handle: Handle) -> str:
-    return handle.tasks[0] if len(handle.tasks) == 1 else "space-time-sr"
+def _task_of(model: LoadedModel) -> str:
+    return model.tasks[0] if len(model.tasks) == 1 else "space-time-sr"

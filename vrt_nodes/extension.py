@@ -1,4 +1,4 @@
-"""What ComfyUI gets: the list of nodes."""
+"""The extension that ComfyUI loads: the list of nodes."""
 
 from __future__ import annotations
 

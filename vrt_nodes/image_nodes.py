@@ -1,4 +1,4 @@
-"""The nodes that work on batches of images: VRT Restore, VRT Interpolate, VRT Space-Time SR."""
+"""The nodes that restore batches of images: VRT Restore, VRT Interpolate, VRT Space-Time SR."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ from typing import Any
 from comfy_api.latest import io
 
 from .execution import check_model, restore_images
-from .widgets import VRTModel, make_schema, model_input, option_input, rare_inputs
+from .widgets import VRTModel, advanced_inputs, make_schema, model_input, option_input
 
 IMAGES_TIP = "Frames of a video, in order."
-
-
-def images_output(tip: str) -> list[io.Output]:
-    """Return the one output that these nodes have."""
-    return [io.Image.Output(display_name="images", tooltip=tip)]
 
 
 class Restore(io.ComfyNode):
@@ -22,7 +17,7 @@ class Restore(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Return what ComfyUI shows."""
+        """Return the node's inputs, outputs and texts."""
         return make_schema(
             node_id="VRTRestore",
             display_name="VRT Restore",
@@ -33,7 +28,7 @@ class Restore(io.ComfyNode):
                 model_input(),
                 io.Image.Input("images", tooltip=IMAGES_TIP),
                 option_input("sigma_255"),
-                *rare_inputs("window_frames", "overlap_frames", "tile_px", "tile_overlap_px", "cuts"),
+                *advanced_inputs("window_frames", "overlap_frames", "tile_px", "tile_overlap_px", "cuts"),
             ],
             outputs=[
                 io.Image.Output(
@@ -43,18 +38,18 @@ class Restore(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model: Any, images: Any, **fields: Any) -> io.NodeOutput:
-        """Restore them."""
+    def execute(cls, model: Any, images: Any, **widgets: Any) -> io.NodeOutput:
+        """Restore the images."""
         check_model(model, "VRT Restore", ("denoise", "deblur", "sr"))
-        return io.NodeOutput(restore_images([model], images, fields))
+        return io.NodeOutput(restore_images([model], images, widgets))
 
 
 class Interpolate(io.ComfyNode):
-    """Makes frames between the frames of a clip."""
+    """Interpolates frames between the frames of a clip."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Return what ComfyUI shows."""
+        """Return the node's inputs, outputs and texts."""
         return make_schema(
             node_id="VRTInterpolate",
             display_name="VRT Interpolate",
@@ -65,7 +60,7 @@ class Interpolate(io.ComfyNode):
                 model_input(),
                 io.Image.Input("images", tooltip=IMAGES_TIP),
                 option_input("factor"),
-                *rare_inputs("tile_px", "tile_overlap_px", "cuts"),
+                *advanced_inputs("tile_px", "tile_overlap_px", "cuts"),
             ],
             outputs=[
                 io.Image.Output(
@@ -75,18 +70,18 @@ class Interpolate(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model: Any, images: Any, **fields: Any) -> io.NodeOutput:
-        """Make them."""
+    def execute(cls, model: Any, images: Any, **widgets: Any) -> io.NodeOutput:
+        """Interpolate the images."""
         check_model(model, "VRT Interpolate", ("interpolate",))
-        return io.NodeOutput(restore_images([model], images, fields))
+        return io.NodeOutput(restore_images([model], images, widgets))
 
 
 class SpaceTimeSR(io.ComfyNode):
-    """Enlarges the frames of a clip and makes frames between them."""
+    """Enlarges the frames of a clip and interpolates between them."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Return what ComfyUI shows."""
+        """Return the node's inputs, outputs and texts."""
         return make_schema(
             node_id="VRTSpaceTimeSR",
             display_name="VRT Space-Time SR",
@@ -101,7 +96,7 @@ class SpaceTimeSR(io.ComfyNode):
                     tooltip="Model that makes the frames between; not needed if the first does both, as 010 does.",
                 ),
                 option_input("factor"),
-                *rare_inputs("window_frames", "overlap_frames", "tile_px", "tile_overlap_px", "cuts"),
+                *advanced_inputs("window_frames", "overlap_frames", "tile_px", "tile_overlap_px", "cuts"),
             ],
             outputs=[
                 io.Image.Output(
@@ -111,11 +106,11 @@ class SpaceTimeSR(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model: Any, images: Any, interpolate_model: Any = None, **fields: Any) -> io.NodeOutput:
-        """Do both."""
+    def execute(cls, model: Any, images: Any, interpolate_model: Any = None, **widgets: Any) -> io.NodeOutput:
+        """Enlarge and interpolate the images."""
         if interpolate_model is None:
             check_model(model, "VRT Space-Time SR without interpolate_model", ("space-time-sr",))
-            return io.NodeOutput(restore_images([model], images, fields))
+            return io.NodeOutput(restore_images([model], images, widgets))
         check_model(model, "VRT Space-Time SR with interpolate_model", ("sr",))
         check_model(interpolate_model, "VRT Space-Time SR as interpolate_model", ("interpolate",))
-        return io.NodeOutput(restore_images([model, interpolate_model], images, fields))
+        return io.NodeOutput(restore_images([model, interpolate_model], images, widgets))

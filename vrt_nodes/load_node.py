@@ -1,4 +1,4 @@
-"""Load VRT Model."""
+"""The node Load VRT Model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from comfy_api.latest import io
 
 from ._bridge import core
-from .loaded_model import Handle
-from .model_files import find_parts, model_names, model_state
+from .loaded_model import LoadedModel
+from .model_files import find_model_files, model_names, model_state
 from .widgets import VRTModel, make_schema, option_input
 
 
@@ -17,7 +17,7 @@ class LoadModel(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Return what ComfyUI shows."""
+        """Return the node's inputs, outputs and texts."""
         return make_schema(
             node_id="VRTLoadModel",
             display_name="Load VRT Model",
@@ -30,26 +30,26 @@ class LoadModel(io.ComfyNode):
                     tooltip="Models that ship with VRT work at once. Official ones (001 to 010) are not included: "
                     "choose one, and the node says where its file belongs. Files of your own go to models/vrt.",
                 ),
-                option_input("precision", rare=True),
+                option_input("precision", is_advanced=True),
             ],
             outputs=[VRTModel.Output(display_name="model", tooltip="For the other VRT nodes.")],
         )
 
     @classmethod
     def execute(cls, model_name: str, precision: str) -> io.NodeOutput:
-        """Load it."""
-        return io.NodeOutput(Handle(model_name, find_parts(model_name), precision))
+        """Load the model."""
+        return io.NodeOutput(LoadedModel(model_name, find_model_files(model_name), precision))
 
     @classmethod
     def validate_inputs(cls, model_name: str) -> bool | str:
-        """Say before the run that a file is missing."""
+        """Return True, or before the run the message that a file is missing."""
         try:
-            find_parts(model_name)
+            find_model_files(model_name)
         except core.WeightsError as error:
             return str(error)
         return True
 
     @classmethod
     def fingerprint_inputs(cls, model_name: str, precision: str) -> Any:
-        """Tell whether the files are those of the last run."""
+        """Return a value that changes when the model must be loaded again."""
         return model_state(model_name)

@@ -1,4 +1,4 @@
-"""A loaded model: what a VRT_MODEL link carries, and how ComfyUI places it in memory."""
+"""A loaded model: the value of a VRT_MODEL connection, and its placement in memory by ComfyUI."""
 
 from __future__ import annotations
 
@@ -8,108 +8,81 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import comfy.model_management as mm
-import torch
 from comfy.model_patcher import ModelPatcher
 
-from ._bridge import core
+from ._bridge import core, hardware, models
 
 if TYPE_CHECKING:
-    from vrt_core import ModelCard, Restorer
+    from vrt_core import ModelCard, RestoreOptions, Restorer
 
 _log = logging.getLogger(__name__)
 
 
-class Handle:
-    """A model whose networks ComfyUI moves between computer and device; holds nothing of a run.
+class LoadedModel:
+    """A model of one network or several, which ComfyUI moves between host and device; holds no state of a run.
 
-    Networks are reached through their patchers alone: ComfyUI keeps only weak references to these, and takes a network
-    that outlives its patcher for a leak.
+    Networks are reached through their patchers only. ComfyUI holds weak references to the patchers, and reports a
+    memory leak for a network that outlives its patcher.
     """
 
-    def __init__(self, name: str, parts: Sequence[tuple[ModelCard | None, Path]], precision: str) -> None:
-        """Read the files.
+    def __init__(self, name: str, files: Sequence[tuple[ModelCard | None, Path]], precision: str) -> None:
+        """Read the weights.
 
         Args:
-            name: For messages.
-            parts: Card (None: the file tells) and file of each network.
-            precision: One of the core's.
+            name: Name of the model, for messages.
+            files: Card and file of each network; without a card, it is read from the file.
+            precision: One of the core's precisions.
 
         Raises:
             WeightsError: If a file is damaged or of another model.
         """
         self.name = name
-        self.card = core.MODELS.get(name) if len(parts) > 1 else None
-        self.dtype = core.pick_dtype(precision, mm.get_torch_device())
+        self.card = core.MODELS.get(name) if len(files) > 1 else None
+        self.dtype = hardware.pick_dtype(precision, mm.get_torch_device())
         self.parts: list[tuple[ModelCard, Any]] = []
-        for known, path in parts:
-            card = known or core.card_for_file(path)
-            network: Any = core.load_network(card, path)
-            network.to_precision(self.dtype)  # before ComfyUI measures it
+        for known_card, path in files:
+            card = known_card or models.card_for_file(path)
+            network: Any = models.load_network(card, path)
+            network.to_precision(self.dtype)  # before ComfyUI measures its size
             patcher = ModelPatcher(network, load_device=mm.get_torch_device(), offload_device=mm.unet_offload_device())
             self.parts.append((card, patcher))
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What its networks do, in order; names as on model cards."""
+        """Tasks of the networks, in the order in which they run, by the names on model cards."""
         return tuple(card.task for card, _ in self.parts)
 
 
-def make_restorer(handles: Sequence[Handle], num_frames: int, height: int, width: int, **settings: Any) -> Restorer:
-    """Let ComfyUI make room and load the networks, then make a restorer of them for one run.
+def make_restorer(loaded: Sequence[LoadedModel], options: RestoreOptions, clip_shape: tuple[int, int, int]) -> Restorer:
+    """Let ComfyUI free memory and load the networks; return a restorer of them for one run.
 
     Args:
-        handles: Models that work one after another.
-        num_frames: Frames of the clip, or a guess.
-        height: Of its frames, pixels.
-        width: Likewise.
-        settings: Options of ``vrt_core.make_restorer``.
+        loaded: Models that run one after another.
+        options: Options of the run.
+        clip_shape: (T, H, W) of the clip, in frames and pixels; T may be a guess.
 
     Raises:
-        InputError: If an option is wrong, or the models are in different precisions.
+        InputError: If an option is wrong, or if the models differ in precision.
     """
-    parts = [part for handle in handles for part in handle.parts]
-    device, dtype = parts[0][1].load_device, handles[0].dtype
-    if any(handle.dtype != dtype for handle in handles):
+    parts = [part for model in loaded for part in model.parts]
+    device, dtype = parts[0][1].load_device, loaded[0].dtype
+    if any(model.dtype != dtype for model in loaded):
         raise core.InputError("model and interpolate_model differ in precision; choose the same in both loaders")
-    needed = _needed_bytes([card for card, _ in parts], num_frames, height, width, dtype, device, settings)
-    _log.info("loading %s: about %d MiB for its work", "+".join(h.name for h in handles), needed >> 20)
-    mm.load_models_gpu([patcher for _, patcher in parts], memory_required=needed, force_full_load=True)
-    # The core moves what is still elsewhere: with --novram, ComfyUI moves nothing of a plain torch module.
-    return core.make_restorer(
+    cards = [card for card, _ in parts]
+    needed_bytes = core.estimate_models_memory(cards, options, clip_shape, dtype, device)
+    _log.info("loading %s: about %d MiB for its work", "+".join(model.name for model in loaded), needed_bytes >> 20)
+    mm.load_models_gpu([patcher for _, patcher in parts], memory_required=needed_bytes, force_full_load=True)
+    return core.make_restorer(  # moves what ComfyUI has not moved: with --novram, all of a plain torch module
         [(patcher.model, card) for card, patcher in parts],
-        handles[0].card if len(handles) == 1 else None,
+        options,
+        card=loaded[0].card if len(loaded) == 1 else None,
         device=device,
         dtype=dtype,
         is_oom=is_oom,
-        **settings,
     )
 
 
 def is_oom(error: BaseException) -> bool:
-    """Return whether an error says that the device is out of memory."""
-    known = getattr(mm, "is_oom", None)  # from 0.17 on
-    return bool(known(error)) if known else isinstance(error, mm.OOM_EXCEPTION)
-
-
-def _needed_bytes(
-    cards: Sequence[ModelCard],
-    num_frames: int,
-    height: int,
-    width: int,
-    dtype: torch.dtype,
-    device: torch.device,
-    settings: dict[str, Any],
-) -> int:
-    """Return what the work takes beside the weights, with the tiles asked for or else with whole frames."""
-    most = 0
-    for card in cards:
-        config = core.VRTConfig.from_mapping(card.config)
-        frames = min(settings.get("window_frames") or card.window_frames, num_frames)
-        tile = settings.get("tile_px", "auto")
-        rows, columns = (min(side, tile) if isinstance(tile, int) and tile > 0 else side for side in (height, width))
-        frames = 4 if card.task == "interpolate" else frames
-        most = max(most, core.estimate_memory(config, frames, rows, columns, dtype, device=device))
-        if card.task != "interpolate":
-            most = max(most, core.estimate_flow_memory(config, height, width))
-        height, width = card.scale * height, card.scale * width
-    return most
+    """Return whether an error means that the device is out of memory."""
+    comfy_is_oom = getattr(mm, "is_oom", None)  # from 0.17 on
+    return bool(comfy_is_oom(error)) if comfy_is_oom else isinstance(error, mm.OOM_EXCEPTION)

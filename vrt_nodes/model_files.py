@@ -1,4 +1,4 @@
-"""Where models are: models/vrt in ComfyUI, what ships with the project, and the official names."""
+"""Files of the models: in models/vrt of ComfyUI, shipped with the project, or official ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOLDER = "vrt"
 
 
 def add_model_folder() -> None:
-    """Tell ComfyUI of models/vrt, and make it; folders that its user has configured for "vrt" are kept."""
+    """Register and create models/vrt, in addition to folders that the user has configured for "vrt"."""
     folder = os.path.join(folder_paths.models_dir, FOLDER)
     folder_paths.add_model_folder_path(FOLDER, folder)
     folders = folder_paths.folder_names_and_paths[FOLDER][0]
@@ -28,22 +28,22 @@ def add_model_folder() -> None:
 
 
 def model_names() -> list[str]:
-    """Return what the loader lists: the models known by name, then files in the folders that are none of these."""
-    known = {name for card in core.MODELS.values() for name in (card.file, card.converted_file)}
-    return [*core.MODELS, *(name for name in folder_paths.get_filename_list(FOLDER) if name not in known)]
+    """Return the choices of the loader: models known by name, then other files in the folders."""
+    known_files = {name for card in core.MODELS.values() for name in (card.file, card.converted_file)}
+    return [*core.MODELS, *(name for name in folder_paths.get_filename_list(FOLDER) if name not in known_files)]
 
 
-def find_parts(model_name: str) -> list[tuple[ModelCard | None, Path]]:
-    """Return the files that a model consists of, in the order in which they work.
+def find_model_files(model_name: str) -> list[tuple[ModelCard | None, Path]]:
+    """Return card and file of each network of a model, in the order in which they run.
 
     Args:
         model_name: One of ``model_names``.
 
     Returns:
-        Card and file of each network; of a file that is not known by name, the card is None.
+        The pairs; the card of a file that is not known by name is None.
 
     Raises:
-        WeightsError: If a file is missing; says how to get it and where to put it.
+        WeightsError: If a file is missing; the message says how to get it and where to put it.
     """
     if card := core.MODELS.get(model_name):
         cards = [core.MODELS[link] for link in card.links] or [card]
@@ -58,17 +58,17 @@ def find_parts(model_name: str) -> list[tuple[ModelCard | None, Path]]:
 
 
 def model_state(model_name: str) -> list[tuple[str, int, int]]:
-    """Return path, time and size of a model's files, which tell whether it must be loaded again."""
-    stats = [(path, path.stat()) for _, path in find_parts(model_name)]
+    """Return path, time and size of a model's files; if they change, it must be loaded again."""
+    stats = [(path, path.stat()) for _, path in find_model_files(model_name)]
     return [(str(path), stat.st_mtime_ns, stat.st_size) for path, stat in stats]
 
 
 def _find(card: ModelCard) -> Path:
     for folder in folder_paths.get_folder_paths(FOLDER):
         with suppress(core.WeightsError):
-            return core.find_weights(card, folder)
+            return models.find_weights(card, folder)
     if not card.url:
-        return core.find_weights(card)  # says what is wrong
+        return models.find_weights(card)  # says what is wrong
     target = Path(folder_paths.get_folder_paths(FOLDER)[0]) / card.file
     size = f", {card.bytes / 1e6:.0f} MB" if card.bytes else ""
     raise core.WeightsError(

@@ -1,4 +1,4 @@
-"""What a user sees of a run, and how to stop it: progress bar, live preview, a line of text, cancel."""
+"""Progress of a run on its node: progress bar, live preview, a line of text; and cancelling."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _log = logging.getLogger(__name__)
 
 PREVIEW_PX = 512
 PREVIEW_SECONDS, TEXT_SECONDS = 0.4, 0.25
-"""Least time between two."""
+"""Minimum time between two previews and between two texts."""
 
 
-class Monitor:
-    """Follows one run of a node; made in its ``execute``, in the thread that ComfyUI calls it in."""
+class RunProgress:
+    """Reports one run of a node; created in its ``execute``, in the thread that ComfyUI calls it in."""
 
     def __init__(self) -> None:
         context = get_executing_context()
@@ -32,25 +32,26 @@ class Monitor:
         self._num_frames: int | None = None
         self._frames_done = 0
         self._passes: tuple[int, int | None] = (0, None)
-        self._began = time.monotonic()
-        self._shown = self._told = float("-inf")
+        self._start_seconds = time.monotonic()
+        self._preview_seconds = self._text_seconds = float("-inf")
+        """Times of the last preview and the last text."""
         self._notes: list[str] = []
 
-    def expect(self, num_frames: int | None) -> None:
-        """Begin the work.
+    def start(self, num_frames: int | None) -> None:
+        """Start the clock.
 
         Args:
-            num_frames: Frames that will come out, if that is known; may be a little wrong.
+            num_frames: Number of output frames, which may be slightly wrong; None if unknown.
         """
         self._num_frames = num_frames
-        self._began = time.monotonic()
+        self._start_seconds = time.monotonic()
 
-    def check(self) -> None:
-        """Raise if the user has cancelled."""
+    def raise_if_cancelled(self) -> None:
+        """Raise ComfyUI's exception if the user has cancelled."""
         mm.throw_exception_if_processing_interrupted()
 
-    def note(self, text: str) -> None:
-        """Tell the user something that is no reason to stop: in the log, and on the node behind the numbers."""
+    def warn_user(self, text: str) -> None:
+        """Show a warning in the log, and on the node below the numbers."""
         _log.warning("%s", text)
         self._notes.append(text)
 
@@ -63,16 +64,16 @@ class Monitor:
         """Count a finished frame, (3, H, W), nominally in [0, 1]."""
         self._frames_done += 1
         now = time.monotonic()
-        due = now - self._shown >= PREVIEW_SECONDS
-        if due:
-            self._shown = now
-        self._update(_picture(frame) if due else None)
+        is_due = now - self._preview_seconds >= PREVIEW_SECONDS
+        if is_due:
+            self._preview_seconds = now
+        self._update(_preview(frame) if is_due else None)
 
     def finish(self) -> None:
-        """Show the end."""
+        """Show that the run has ended."""
         self._passes = (0, None)
         self._num_frames = self._frames_done
-        self._told = float("-inf")
+        self._text_seconds = float("-inf")
         self._update()
 
     def _update(self, preview: Image.Image | None = None) -> None:
@@ -81,9 +82,9 @@ class Monitor:
             done, total = self._frames_done, self._num_frames or self._frames_done + 1
         self._bar.update_absolute(done, total, ("JPEG", preview, PREVIEW_PX) if preview else None)
         now = time.monotonic()
-        if now - self._told >= TEXT_SECONDS:
-            self._told = now
-            self._tell(self._describe(now - self._began))
+        if now - self._text_seconds >= TEXT_SECONDS:
+            self._text_seconds = now
+            self._send_text(self._describe(now - self._start_seconds))
 
     def _describe(self, seconds: float) -> str:
         frames = f"{self._frames_done}/{self._num_frames} frames" if self._num_frames else f"{self._frames_done} frames"
@@ -96,14 +97,14 @@ class Monitor:
             words.append(f"pass {done}/{total}" if total else f"pass {done}")
         return ", ".join(words) + "".join(f"\n{note}" for note in self._notes)
 
-    def _tell(self, text: str) -> None:
+    def _send_text(self, text: str) -> None:
         server = getattr(PromptServer, "instance", None)
         if server is not None and self._node_id is not None:
             server.send_progress_text(text, self._node_id, server.client_id)
 
 
-def _picture(frame: Tensor) -> Image.Image:
-    """Return a frame as a picture of about the preview's size."""
-    every = max(1, max(frame.shape[-2:]) // PREVIEW_PX)
-    small = frame[:, ::every, ::every].clamp(0, 1).mul(255).round().byte()
+def _preview(frame: Tensor) -> Image.Image:
+    """Return a frame (3, H, W) as an image of about the preview's size."""
+    step = max(1, max(frame.shape[-2:]) // PREVIEW_PX)
+    small = frame[:, ::step, ::step].clamp(0, 1).mul(255).round().byte()
     return Image.fromarray(small.movedim(0, -1).contiguous().cpu().numpy())

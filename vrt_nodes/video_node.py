@@ -1,25 +1,27 @@
-"""VRT Restore Video: from file to file, in memory that does not grow with the length."""
+"""The node VRT Restore Video: restores a file frame by frame, in memory that does not grow with its length."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import InputImpl, io
 from torch import Tensor
 
-from ._bridge import timeline
-from .execution import ONE_FRAME, run_settings
-from .loaded_model import Handle, make_restorer
-from .run_progress import Monitor
-from .video_in import FileClip, TensorClip, open_clip
-from .video_out import VideoWriter, temporary_file
-from .widgets import advanced, make_schema, model_input, option_input, rare_inputs
+from ._bridge import timeline, writer
+from .execution import ONE_FRAME, run_options
+from .loaded_model import LoadedModel, make_restorer
+from .run_progress import RunProgress
+from .video_io import TensorReader, open_video, open_writer, temporary_file
+from .widgets import advanced_inputs, make_schema, mark_advanced, model_input, option_input
+
+if TYPE_CHECKING:
+    from vrt_core import RestoreOptions
+    from vrt_media.reader import VideoReader
 
 DEFAULT_CRF = 16
-FEW_FRAMES = 100
-"""More than a window: what is planned with where a file does not tell its length."""
+ASSUMED_FRAMES = 100
+"""Length of a clip that does not give it, for the memory estimate; longer than a window."""
 
 
 class RestoreVideo(io.ComfyNode):
@@ -27,7 +29,7 @@ class RestoreVideo(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Return what ComfyUI shows."""
+        """Return the node's inputs, outputs and texts."""
         return make_schema(
             node_id="VRTRestoreVideo",
             display_name="VRT Restore Video",
@@ -39,8 +41,8 @@ class RestoreVideo(io.ComfyNode):
                 io.Video.Input("video", tooltip="From Load Video, Trim Video, or another node."),
                 option_input("sigma_255"),
                 option_input("factor"),
-                *rare_inputs("window_frames", "overlap_frames", "tile_px", "tile_overlap_px", "cuts"),
-                advanced(
+                *advanced_inputs("window_frames", "overlap_frames", "tile_px", "tile_overlap_px", "cuts"),
+                mark_advanced(
                     io.Float.Input(
                         "crf",
                         default=float(DEFAULT_CRF),
@@ -61,51 +63,47 @@ class RestoreVideo(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model: Any, video: Any, crf: float, **fields: Any) -> io.NodeOutput:
-        """Restore it."""
-        settings, doors = run_settings([model], fields)
-        monitor = Monitor()
-        with closing(open_clip(video, monitor.note)) as clip:
-            return io.NodeOutput(InputImpl.VideoFromFile(_restore(model, clip, monitor, settings, doors, crf)))
+    def execute(cls, model: Any, video: Any, crf: float, **widgets: Any) -> io.NodeOutput:
+        """Restore the video."""
+        options = run_options([model], widgets)
+        progress = RunProgress()
+        with open_video(video, progress.warn_user) as source:
+            return io.NodeOutput(InputImpl.VideoFromFile(_restore(model, source, options, crf, progress)))
 
 
 def _restore(
-    model: Handle,
-    clip: FileClip | TensorClip,
-    monitor: Monitor,
-    settings: dict[str, Any],
-    doors: dict[str, Any],
+    model: LoadedModel,
+    source: VideoReader | TensorReader,
+    options: RestoreOptions,
     crf: float,
+    progress: RunProgress,
 ) -> str:
-    """Restore a clip into a temporary file; return its path."""
-    if clip.num_frames == 1:
-        monitor.note(ONE_FRAME)
-    restorer = make_restorer([model], clip.num_frames or FEW_FRAMES, clip.height, clip.width, **settings)
+    """Restore a video into a temporary file; return its path."""
+    info = source.info
+    if info.num_frames == 1:
+        progress.warn_user(ONE_FRAME)
+    restorer = make_restorer([model], options, (info.num_frames or ASSUMED_FRAMES, info.height, info.width))
     factor = restorer.frame_factor
-    monitor.expect(None if clip.num_frames is None else factor * clip.num_frames)
-    usual = max(1, round(1 / (clip.rate * clip.time_base)))
-    times = timeline.Timeline(time_base=clip.time_base, frame_duration=usual, factor=factor)
-
-    def frames() -> Iterator[Tensor]:
-        for frame, stamp in clip.frames():
-            monitor.check()
-            times.push(stamp)
-            yield frame
-
-    height, width = restorer.scale * clip.height, restorer.scale * clip.width
-    with VideoWriter(
-        temporary_file("restored", ".mp4", width, height),
-        height=height,
-        width=width,
-        rate=factor * clip.rate,
+    progress.start(None if info.num_frames is None else factor * info.num_frames)
+    times = timeline.Timeline(time_base=info.time_base, frame_duration=info.frame_duration, factor=factor)
+    shape = writer.OutputShape(
+        height=restorer.scale * info.height,
+        width=restorer.scale * info.width,
+        rate=factor * info.rate,
         time_base=times.time_base,
-        aspect=clip.aspect,
-        crf=crf,
-    ) as writer:
-        clip.add_sound(writer.container)
-        results = restorer.stream(frames(), on_step=monitor.on_step, check=monitor.check, **doors)
+    )
+    path = temporary_file("restored", ".mp4", shape.width, shape.height)
+    with open_writer(path, source, shape, crf, progress.warn_user) as output:
+
+        def frames() -> Iterator[Tensor]:
+            for frame in source.frames(output.copy):
+                progress.raise_if_cancelled()
+                times.push(frame.pts)
+                yield frame.rgb
+
+        results = restorer.stream(frames(), on_step=progress.on_step, check=progress.raise_if_cancelled)
         for n, frame in enumerate(results):
-            writer.write(frame, times.stamp(n))
-            monitor.on_frame(frame)
-    monitor.finish()
-    return str(writer.path)
+            output.write(frame, times.stamp(n))
+            progress.on_frame(frame)
+    progress.finish()
+    return str(path)

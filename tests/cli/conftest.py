@@ -1,21 +1,17 @@
-"""The command line with a restorer that changes nothing."""
+"""Fixtures of the command line: the logging that it sets up, and `vrt restore` without a model."""
 
 import logging
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-from typer.testing import CliRunner, Result
 
-import vrt_core
-from tests.cli.helpers import IdentityRestorer
+from tests.helpers.vrt_restore import VrtRestore
 
 
 @pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    """Undo what the command line sets for its process, for the tests after it."""
-    loggers = [logging.getLogger(name) for name in ("", "vrt_core", "vrt_cli")]
+def restored_logging() -> Iterator[None]:
+    """Undo the logging set-up of the command line, for later tests."""
+    loggers = [logging.getLogger(name) for name in ("", "vrt_core", "vrt_media", "vrt_cli")]
     before = [(logger.level, logger.handlers[:]) for logger in loggers]
     yield
     for logger, (level, handlers) in zip(loggers, before, strict=True):
@@ -24,12 +20,6 @@ def logging_as_it_was() -> Iterator[None]:
 
 
 @pytest.fixture
-def vrt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run `vrt restore` with an `IdentityRestorer`; its arguments are those of the command, `restorer` replaces it."""
-    from vrt_cli.main import app
-
-    def run(*arguments: str | Path, restorer: Any = None) -> Result:
-        monkeypatch.setattr(vrt_core, "load_restorer", lambda name, **_: restorer or IdentityRestorer())
-        return CliRunner().invoke(app, ["restore", *map(str, arguments), "--model", "same"])
-
-    return run
+def vrt(monkeypatch: pytest.MonkeyPatch) -> VrtRestore:
+    """`vrt restore` with a restorer that returns its input."""
+    return VrtRestore(monkeypatch)

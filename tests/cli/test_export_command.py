@@ -10,7 +10,8 @@ from torch.testing import assert_close
 from typer.testing import CliRunner, Result
 
 from vrt_cli.main import app
-from vrt_core import find_model, load_network
+from vrt_core import find_model
+from vrt_core.models import load_network
 
 SIZE = ("--height", "32", "--width", "32")
 
@@ -56,7 +57,7 @@ def test_a_shipped_model_leaves_as_onnx(tmp_path: Path) -> None:
     assert "clip (1, 4, 3, 32, 32), RGB in 0-1" in result.stderr
     torch.manual_seed(0)
     clip = torch.rand(1, 4, 3, 32, 32)
-    found = runtime.InferenceSession(path).run(None, {"clip": clip.numpy()})[0]
+    output = runtime.InferenceSession(path).run(None, {"clip": clip.numpy()})[0]
     with torch.no_grad():
         expected = load_network(find_model("interpolate-small"))(clip)
-    assert_close(torch.from_numpy(found), expected, rtol=1e-4, atol=1e-5)
+    assert_close(torch.from_numpy(output), expected, rtol=1e-4, atol=1e-5)

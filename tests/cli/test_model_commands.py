@@ -1,4 +1,4 @@
-"""``vrt models``, ``vrt download``, and what ``vrt info`` says of weights."""
+"""``vrt models``, ``vrt download``, and ``vrt info`` on weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def models_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds a file shaped like the smallest official model."""
+    """A folder with a checkpoint in the shape of the smallest official model."""
     from vrt_core import build_network
 
     folder = tmp_path_factory.mktemp("shelf")
@@ -82,7 +82,7 @@ def test_a_chain_downloads_its_links(models_folder: Path, shelf: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("download", "00"), "is not one name but the beginning of 9"),
         (("download", "deblr"), "is unknown"),
@@ -90,10 +90,10 @@ def test_a_chain_downloads_its_links(models_folder: Path, shelf: Path) -> None:
         (("download", "001", "--from", "ftp://x/y"), "must be an http or https address"),
     ],
 )
-def test_mistakes_are_told_in_one_line(arguments: tuple[str, ...], told: str) -> None:
+def test_mistakes_are_told_in_one_line(arguments: tuple[str, ...], message: str) -> None:
     result = vrt(*arguments)
     assert result.exit_code == 1
-    assert told in result.stderr.splitlines()[-1]
+    assert message in result.stderr.splitlines()[-1]
     assert result.stderr.splitlines()[-1].startswith("vrt: ")
     assert result.stdout == ""
 
@@ -102,8 +102,8 @@ def test_info_describes_weights(tmp_path: Path, shelf: Path) -> None:
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(describe_weights(shelf / f"{SMALLEST}.pth"))
     text = console.export_text()
-    for told in (SMALLEST, "9,943,387", "float32", "CC-BY-NC-4.0", "PyTorch checkpoint", "sha256"):
-        assert told in text
+    for part in (SMALLEST, "9,943,387", "float32", "CC-BY-NC-4.0", "PyTorch checkpoint", "sha256"):
+        assert part in text
     (tmp_path / "a.pth").write_text("<html>")
     with pytest.raises(WeightsError, match="web page"):
         describe_weights(tmp_path / "a.pth")

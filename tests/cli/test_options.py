@@ -1,25 +1,23 @@
-"""The command's options, its errors, and `vrt info`."""
+"""Options and errors of `vrt restore`, and `vrt info`."""
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 import vrt_core
-from tests.cli.helpers import IdentityRestorer, make_video, picture
-from tests.media.test_images import write
+from tests.helpers.identity import identity_restorer
+from tests.helpers.image_files import write_image_file
+from tests.helpers.video_files import make_video, picture
+from tests.helpers.vrt_restore import VrtRestore
 from vrt_cli.main import app
-from vrt_core import InputError
-
-Vrt = Callable[..., Result]
+from vrt_core import InputError, RestoreOptions
 
 
 def one_line(result: Result, code: int = 1) -> str:
-    """The single line that an error is told in."""
+    """Return the single line that reports an error."""
     assert result.exit_code == code, result.output
     assert result.stdout == ""
     assert result.stderr.startswith("vrt: ")
@@ -27,43 +25,42 @@ def one_line(result: Result, code: int = 1) -> str:
     return result.stderr
 
 
-def test_options_reach_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_reach_the_engine(tmp_path: Path, vrt: VrtRestore) -> None:
     clip = make_video(tmp_path / "in.mkv", num_frames=20)
-    seen: dict[str, Any] = {}
-    restorer = IdentityRestorer(needs_sigma=True)
-
-    def load(name: str, **options: Any) -> IdentityRestorer:
-        seen.update(options, name=name)
-        return restorer
-
-    monkeypatch.setattr(vrt_core, "load_restorer", load)
+    restorer = identity_restorer(sigma=True)
     (tmp_path / "cuts.txt").write_text("# scenes\n4\n12  # the bird\n\n")
-    words = f"restore {clip} -o {tmp_path}/out.mkv -m name --sigma 12.5 --device cpu --precision bf16 --window 8"
-    words += f" --overlap 3 --tile 128x192 --tile-overlap 16 --factor 4 --compile --start 2 --cuts {tmp_path}/cuts.txt"
-    result = CliRunner().invoke(app, words.split())
+    words = f"{clip} -o {tmp_path}/out.mkv --sigma 12.5 --device cpu --precision bf16 --window 8 --overlap 3 "
+    words += f"--tile 128x192 --tile-overlap 16 --factor 4 --compile --start 2 --cuts {tmp_path}/cuts.txt"
+    result = vrt(*words.split(), restorer=restorer)
     assert result.exit_code == 0, result.stderr
-    assert seen == {
-        "name": "name",
-        "device": "cpu",
-        "precision": "bf16",
-        "window_frames": 8,
-        "overlap_frames": 3,
-        "tile_px": (128, 192),
-        "tile_overlap_px": 16,
-        "factor": 4,
-        "compile": True,
-    }
-    assert restorer.seen == {"sigma_255": 12.5, "cuts": [2, 10]}
+    assert vrt.options == RestoreOptions(
+        device="cpu",
+        precision="bf16",
+        window_frames=8,
+        overlap_frames=3,
+        tile_px=(128, 192),
+        tile_overlap_px=16,
+        factor=4,
+        compile=True,
+        sigma_255=12.5,
+        cuts=(2, 10),
+    )
+    assert restorer.stream_arguments["sigma_255"] == 12.5
+
+
+def test_options_that_are_left_out_are_the_defaults_of_the_engine(tmp_path: Path, vrt: VrtRestore) -> None:
+    clip = make_video(tmp_path / "in.mkv", num_frames=2)
+    assert vrt(clip, "-o", tmp_path / "out.mkv").exit_code == 0
+    assert vrt.options == RestoreOptions()
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"), [("auto", "auto"), ("off", "off"), ("7", [7]), ("9,3, 3", [3, 9]), ("0,5", [5])]
+    ("given", "expected"), [("auto", "auto"), ("off", "off"), ("7", (7,)), ("9,3, 3", (3, 9)), ("0,5", (5,))]
 )
-def test_cuts(tmp_path: Path, vrt: Vrt, given: str, expected: object) -> None:
-    restorer = IdentityRestorer()
+def test_cuts(tmp_path: Path, vrt: VrtRestore, given: str, expected: object) -> None:
     clip = make_video(tmp_path / "in.mkv", num_frames=2)
-    assert vrt(clip, "-o", tmp_path / "o.mkv", "--cuts", given, restorer=restorer).exit_code == 0
-    assert restorer.seen["cuts"] == expected
+    assert vrt(clip, "-o", tmp_path / "o.mkv", "--cuts", given).exit_code == 0
+    assert vrt.options.cuts == expected
 
 
 @pytest.mark.parametrize(
@@ -78,7 +75,7 @@ def test_cuts(tmp_path: Path, vrt: Vrt, given: str, expected: object) -> None:
         ("--sigma", "20"),  # the model takes none
     ],
 )
-def test_usage_errors(tmp_path: Path, vrt: Vrt, words: tuple[str, str]) -> None:
+def test_usage_errors(tmp_path: Path, vrt: VrtRestore, words: tuple[str, str]) -> None:
     clip = make_video(tmp_path / "in.mkv", num_frames=2)
     result = vrt(clip, "-o", tmp_path / "o.mkv", *words)
     assert result.exit_code == 2
@@ -86,14 +83,14 @@ def test_usage_errors(tmp_path: Path, vrt: Vrt, words: tuple[str, str]) -> None:
     assert not (tmp_path / "o.mkv").exists()
 
 
-def test_the_noise_must_be_told(tmp_path: Path, vrt: Vrt) -> None:
+def test_a_missing_noise_level_is_a_usage_error(tmp_path: Path, vrt: VrtRestore) -> None:
     clip = make_video(tmp_path / "in.mkv", num_frames=2)
-    result = vrt(clip, "-o", tmp_path / "o.mkv", restorer=IdentityRestorer(needs_sigma=True))
+    result = vrt(clip, "-o", tmp_path / "o.mkv", restorer=identity_restorer(sigma=True))
     assert result.exit_code == 2
     assert "--sigma" in result.stderr
 
 
-def test_nothing_is_written_over(tmp_path: Path, vrt: Vrt) -> None:
+def test_nothing_is_written_over(tmp_path: Path, vrt: VrtRestore) -> None:
     clip, out = make_video(tmp_path / "in.mkv", num_frames=2), tmp_path / "out.mkv"
     out.write_text("precious")
     assert "-y replaces it" in one_line(vrt(clip, "-o", out))
@@ -104,7 +101,7 @@ def test_nothing_is_written_over(tmp_path: Path, vrt: Vrt) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mkv", "out.mkv"]
 
 
-def test_errors_are_one_line(tmp_path: Path, vrt: Vrt) -> None:
+def test_errors_are_one_line(tmp_path: Path, vrt: VrtRestore) -> None:
     clip = make_video(tmp_path / "in.mkv", num_frames=2)
     (tmp_path / "text.mkv").write_text("not a video")
     make_video(tmp_path / "sound.mkv", num_frames=2, audio=True)
@@ -129,7 +126,7 @@ def test_errors_are_one_line(tmp_path: Path, vrt: Vrt) -> None:
 def test_errors_of_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = make_video(tmp_path / "in.mkv", num_frames=2)
 
-    def load(name: str, **options: Any) -> None:
+    def load(name: str, options: RestoreOptions, **overrides: object) -> None:
         raise InputError("tile_px (7) must be\n a multiple of 8, tile_overlap_px (9) not")
 
     monkeypatch.setattr(vrt_core, "load_restorer", load)
@@ -161,7 +158,7 @@ def test_info_on_untagged_video_and_images(tmp_path: Path) -> None:
     )
     (tmp_path / "images").mkdir()
     for n in range(3):
-        write(tmp_path / "images" / f"{n}.png", picture(n))
+        write_image_file(tmp_path / "images" / f"{n}.png", picture(n))
     text = CliRunner().invoke(app, ["info", str(tmp_path / "images")]).stdout
     assert "3, 0.png to 2.png" in text
     assert "64x48" in text

@@ -1,44 +1,45 @@
-"""Reading ahead and writing behind: in order, bounded, and with errors where they are due."""
+"""Prefetching and background writing: in order, bounded, concurrent, and with errors raised where they belong."""
 
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 
-from vrt_cli.prefetch import Ahead, Behind, frames_at_a_time
-from vrt_core import Cancelled, Lane
+from vrt_cli.prefetch import BackgroundWriter, Prefetcher, max_waiting_frames
+from vrt_core import Cancelled
+from vrt_core.hardware import DeviceStream
 
-LANE = Lane(torch.device("cpu"))
+STREAM = DeviceStream(torch.device("cpu"))
+FRAME = torch.zeros(3, 2, 2)
+TIMEOUT_SECONDS = 60
 
 
-class ListSink:
-    """Keeps stamps and packets in the order in which they come."""
+class ListWriter:
+    """Records time stamps and packets in the order in which they come."""
 
-    def __init__(self, *, seconds: float = 0, fail_at: int | None = None) -> None:
+    def __init__(self, *, fail_at: int | None = None) -> None:
         self.num_frames = 0
-        self.taken: list[Any] = []
-        self.seconds, self.fail_at = seconds, fail_at
+        self.entries: list[Any] = []
+        self.fail_at = fail_at
 
     def write(self, rgb: torch.Tensor, pts: int) -> None:
         if pts == self.fail_at:
             raise OSError("no space left")
-        time.sleep(self.seconds)
-        self.taken.append(pts)
+        self.entries.append(pts)
         self.num_frames += 1
 
     def copy(self, packet: Any) -> None:
-        self.taken.append(packet)
+        self.entries.append(packet)
 
-    def close(self, *, whole: bool = True) -> None: ...
+    def close(self, *, complete: bool = True) -> None: ...
 
     def discard(self) -> None: ...
 
 
-def behind(sink: ListSink, depth: int = 3, on_frame: Any = lambda _: None) -> Behind:
-    return Behind(sink, depth=depth, lane=LANE, on_frame=on_frame)
+def in_background(writer: ListWriter, depth: int = 3, on_frame: Any = lambda _: None) -> BackgroundWriter:
+    return BackgroundWriter(writer, depth=depth, stream=STREAM, on_frame=on_frame)
 
 
 def test_items_come_in_order_from_another_thread() -> None:
@@ -49,123 +50,155 @@ def test_items_come_in_order_from_another_thread() -> None:
             threads.add(threading.current_thread())
             yield n
 
-    assert list(Ahead(source(), depth=4, lane=LANE)) == list(range(50))
+    assert list(Prefetcher(source(), depth=4, stream=STREAM)) == list(range(50))
     assert threading.current_thread() not in threads
 
 
 def test_the_cores_are_left_to_the_network(three_threads: None) -> None:
-    class CountingSink(ListSink):
+    class CountingWriter(ListWriter):
         def write(self, rgb: torch.Tensor, pts: int) -> None:
-            self.taken.append(torch.get_num_threads())
+            self.entries.append(torch.get_num_threads())
 
     def source() -> Iterator[int]:
         yield torch.get_num_threads()
 
-    assert list(Ahead(source(), depth=4, lane=LANE)) == [1]
-    writer = behind(sink := CountingSink())
-    writer.write(torch.zeros(3, 2, 2), 0)
-    writer.finish()
-    assert sink.taken == [1]
+    assert list(Prefetcher(source(), depth=4, stream=STREAM)) == [1]
+    output = in_background(writer := CountingWriter())
+    output.write(FRAME, 0)
+    output.finish()
+    assert writer.entries == [1]
     assert torch.get_num_threads() == 3
 
 
-def test_no_more_than_the_depth_is_read_ahead() -> None:
-    read: list[int] = []
+def test_no_more_than_the_depth_is_prefetched() -> None:
+    depth, num_items = 4, 50
+    num_requested = 0  # items that were asked for
+    is_full = threading.Event()
+    too_early: list[int] = []
 
     def source() -> Iterator[int]:
-        for n in range(50):
-            read.append(n)
+        for n in range(num_items):
+            if n == depth:  # the queue is full, and this item waits for it
+                is_full.set()
+            if n > depth + num_requested:
+                too_early.append(n)
             yield n
 
-    ahead = Ahead(source(), depth=4, lane=LANE)
-    time.sleep(0.3)
-    assert len(read) == 4 + 1  # those that wait, and one that has no room yet
-    assert next(ahead) == 0
-    ahead.close()
-    assert len(read) <= 4 + 2
+    prefetcher = Prefetcher(source(), depth=depth, stream=STREAM)
+    assert is_full.wait(TIMEOUT_SECONDS)
+    for n in range(num_items):
+        num_requested += 1
+        assert next(prefetcher) == n
+    prefetcher.close()
+    assert too_early == []
 
 
-def test_what_the_source_raises_comes_after_its_items() -> None:
+def test_errors_of_the_source_come_after_its_items() -> None:
     def source() -> Iterator[int]:
         yield 1
         raise ValueError("broken")
 
-    ahead = Ahead(source(), depth=4, lane=LANE)
-    assert next(ahead) == 1
+    prefetcher = Prefetcher(source(), depth=4, stream=STREAM)
+    assert next(prefetcher) == 1
     for _ in range(2):
         with pytest.raises(ValueError, match="broken"):
-            next(ahead)
+            next(prefetcher)
 
 
-def test_waiting_for_a_slow_source_can_be_given_up() -> None:
+def test_waiting_for_a_slow_source_can_be_cancelled() -> None:
     release = threading.Event()
 
     def source() -> Iterator[int]:
-        release.wait(10)
+        release.wait(TIMEOUT_SECONDS)
         yield 1
 
     def check() -> None:
         raise Cancelled
 
-    ahead = Ahead(source(), depth=4, lane=LANE, check=check)
+    prefetcher = Prefetcher(source(), depth=4, stream=STREAM, check=check)
     with pytest.raises(Cancelled):
-        next(ahead)
+        next(prefetcher)
     release.set()
-    ahead.close()
+    prefetcher.close()
 
 
 def test_frames_and_packets_are_written_in_order() -> None:
-    sink, told = ListSink(), []
-    writer = behind(sink, on_frame=told.append)
+    writer, reported = ListWriter(), []
+    output = in_background(writer, on_frame=reported.append)
     for n in range(10):
-        writer.copy(f"packet {n}")
-        writer.write(torch.zeros(3, 2, 2), n)
-    writer.finish()
-    assert sink.taken == [entry for n in range(10) for entry in (f"packet {n}", n)]
-    assert told == list(range(1, 11))
+        output.copy(f"packet {n}")
+        output.write(FRAME, n)
+    output.finish()
+    assert writer.entries == [entry for n in range(10) for entry in (f"packet {n}", n)]
+    assert reported == list(range(1, 11))
 
 
 def test_no_more_than_the_depth_waits_to_be_written() -> None:
-    sink = ListSink(seconds=0.05)
-    writer = behind(sink, depth=2)
-    for n in range(8):
-        writer.write(torch.zeros(3, 2, 2), n)
-        assert n + 1 - sink.num_frames <= 3
-    writer.finish()
-    assert sink.num_frames == 8
+    depth, num_frames = 2, 20
+    num_submitted = 0
+    is_full = threading.Event()
+    too_many: list[int] = []
+
+    class SlowWriter(ListWriter):
+        def write(self, rgb: torch.Tensor, pts: int) -> None:
+            assert is_full.wait(TIMEOUT_SECONDS)
+            if num_submitted > self.num_frames + depth:
+                too_many.append(num_submitted)
+            super().write(rgb, pts)
+
+    writer = SlowWriter()
+    output = in_background(writer, depth=depth)
+    for n in range(num_frames):
+        if n == depth:
+            is_full.set()
+        output.write(FRAME, n)
+        num_submitted += 1
+    output.finish()
+    assert writer.num_frames == num_frames
+    assert too_many == []
 
 
 def test_nothing_is_written_after_a_failure() -> None:
-    sink = ListSink(fail_at=3)
-    writer = behind(sink)
+    writer = ListWriter(fail_at=3)
+    output = in_background(writer)
     for n in range(4):
-        writer.write(torch.zeros(3, 2, 2), n)
+        output.write(FRAME, n)
     with pytest.raises(OSError, match="no space"):
-        writer.finish()
+        output.finish()
     with pytest.raises(OSError, match="no space"):
-        writer.write(torch.zeros(3, 2, 2), 4)
-    assert sink.taken == [0, 1, 2]
+        output.write(FRAME, 4)
+    assert writer.entries == [0, 1, 2]
 
 
-def test_reading_restoring_and_writing_overlap() -> None:
-    """Three steps of 20 ms a frame take little longer than one of them."""
-    count, seconds = 20, 0.02
+def test_reading_restoring_and_writing_run_at_the_same_time() -> None:
+    """The three steps meet at a barrier: item n + 2 is read while n + 1 is restored and n is written."""
+    num_rounds = 20
+    barrier = threading.Barrier(3, timeout=TIMEOUT_SECONDS)
+
+    def meet(round_number: int) -> None:
+        if 0 <= round_number < num_rounds:
+            barrier.wait()
 
     def source() -> Iterator[int]:
-        for n in range(count):
-            time.sleep(seconds)
+        for n in range(num_rounds + 2):
+            meet(n - 2)
             yield n
 
-    begin = time.perf_counter()
-    writer = behind(ListSink(seconds=seconds), depth=4)
-    for n in Ahead(source(), depth=4, lane=LANE):
-        time.sleep(seconds)
-        writer.write(torch.zeros(3, 2, 2), n)
-    writer.finish()
-    assert time.perf_counter() - begin < 0.75 * 3 * count * seconds
+    class MeetingWriter(ListWriter):
+        def write(self, rgb: torch.Tensor, pts: int) -> None:
+            meet(pts)
+            super().write(rgb, pts)
+
+    writer = MeetingWriter()
+    output = in_background(writer, depth=4)
+    for n in Prefetcher(source(), depth=4, stream=STREAM):
+        meet(n - 1)
+        output.write(FRAME, n)
+    output.finish()
+    assert writer.entries == list(range(num_rounds + 2))
 
 
-def test_what_waits_is_bounded_in_bytes() -> None:
-    assert frames_at_a_time(480, 640) == 32
-    assert frames_at_a_time(1080, 1920) == 10
-    assert frames_at_a_time(4320, 7680) == 2
+def test_waiting_frames_are_bounded_in_bytes() -> None:
+    assert max_waiting_frames(480, 640) == 32
+    assert max_waiting_frames(1080, 1920) == 10
+    assert max_waiting_frames(4320, 7680) == 2

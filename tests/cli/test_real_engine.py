@@ -1,17 +1,20 @@
-"""`vrt restore` with the real engine and a tiny network: its files hold the frames that the engine gives elsewhere."""
+"""`vrt restore` with the real engine and a tiny network: its files contain the frames of the engine."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
-from tests.cli.helpers import make_video, planes_of, read_planes, read_stamps
+from tests.helpers.video_files import make_video, planes_of, read_planes, read_stamps
 from vrt_cli.main import app
-from vrt_core import ModelCard, build_network, load_restorer, save_weights
+from vrt_core import ModelCard, build_network, load_restorer
+from vrt_core.models import save_weights
 from vrt_media.planes import write_rgb
-from vrt_media.reader import VideoSource
+from vrt_media.reader import VideoReader
 
 SIZE = (18, 22)
 TINY: dict[str, Any] = {
@@ -27,7 +30,7 @@ TINY: dict[str, Any] = {
 
 
 def write_weights(folder: Path, name: str, task: str, **config: Any) -> Path:
-    """A file with random weights that is a model of its own."""
+    """Write a file with random weights and a model card of its own."""
     torch.manual_seed(0)
     config = {**TINY, **config}
     path = folder / f"{name}.safetensors"
@@ -50,9 +53,9 @@ def vrt(*words: str | Path) -> Result:
 
 
 def read_rgb_clip(path: Path) -> torch.Tensor:
-    source = VideoSource(path)
-    clip = torch.stack([picture.rgb for picture in source.pictures(lambda packet: None)])
-    source.close()
+    reader = VideoReader(path)
+    clip = torch.stack([frame.rgb for frame in reader.frames(lambda packet: None)])  # (T, 3, H, W)
+    reader.close()
     return clip
 
 
@@ -61,15 +64,15 @@ def test_the_file_holds_the_engines_frames(tmp_path: Path, denoiser: Path) -> No
     out = tmp_path / "out.mkv"
     result = vrt(clip, "-o", out, "-m", denoiser, "--sigma", "25", "--cuts", "5")
     assert result.exit_code == 0, result.output
-    source = VideoSource(clip)
+    reader = VideoReader(clip)
     restored = load_restorer(denoiser, device="cpu").restore(read_rgb_clip(clip), sigma_255=25, cuts=[5])
-    expected = [planes_of(write_rgb(frame, "yuv444p", source.facts.colour)) for frame in restored]
-    source.close()
-    found = read_planes(out)
-    assert len(found) == 9
-    assert all((a == b).all() for x, y in zip(expected, found, strict=True) for a, b in zip(x, y, strict=True))
+    expected = [planes_of(write_rgb(frame, "yuv444p", reader.info.colour)) for frame in restored]
+    reader.close()
+    outputs = read_planes(out)
+    assert len(outputs) == 9
+    assert all((a == b).all() for x, y in zip(expected, outputs, strict=True) for a, b in zip(x, y, strict=True))
     unchanged = read_planes(clip)
-    assert any((a[0] != b[0]).any() for a, b in zip(unchanged, found, strict=True))
+    assert any((a[0] != b[0]).any() for a, b in zip(unchanged, outputs, strict=True))
 
 
 def test_enlarging_and_interpolating(tmp_path: Path) -> None:
@@ -80,8 +83,8 @@ def test_enlarging_and_interpolating(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     result = vrt(clip, "-o", out, "-m", f"{sr}+{between}")
     assert result.exit_code == 0, result.output
-    found = read_planes(out)
-    assert found[0][0].shape == (64, 72)
+    outputs = read_planes(out)
+    assert outputs[0][0].shape == (64, 72)
     assert [float(stamp) for stamp in read_stamps(out)] == pytest.approx([n / 50 for n in range(6)])
 
 
@@ -94,6 +97,13 @@ def test_models_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_info_on_weights(denoiser: Path) -> None:
-    text = CliRunner().invoke(app, ["info", str(denoiser)]).stdout
-    assert "tiny" in text
-    assert "sha256" in text
+    lines = CliRunner().invoke(app, ["info", str(denoiser)]).stdout.splitlines()
+    info = {words[0]: words[-1] for words in (line.strip().split("  ") for line in lines)}
+    info = {name: value.strip() for name, value in info.items()}
+    num_parameters = sum(tensor.numel() for tensor in load_file(denoiser).values())
+    assert info["file"] == str(denoiser)
+    assert info["loads as"] == "tiny (denoise, x1)"
+    assert info["parameters"] == f"{num_parameters:,}"
+    assert info["precision"] == f"float32 ({num_parameters:,})"
+    assert info["size"].endswith(f"({denoiser.stat().st_size:,} bytes)")
+    assert info["sha256"] == hashlib.sha256(denoiser.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Codes to R'G'B' and back: known colours, every depth and range, chroma siting, layouts."""
+"""Conversion to R'G'B' and back: known colours, depths and ranges, chroma siting, layouts."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.cli.helpers import picture, planes_of
+from tests.helpers.video_files import picture, planes_of
 from vrt_media.colour import (
     BOTTOM_LEFT,
     BT601,
@@ -29,7 +29,7 @@ FULL_GREY = Colour(matrix=BT709, full_range=True)
 
 
 def random_frame(pix_fmt: str, height: int = 24, width: int = 32, **tags: int) -> av.VideoFrame:
-    """A frame with one component per plane, all codes possible."""
+    """Return a frame of random codes, with one component per plane."""
     frame = av.VideoFrame(width, height, pix_fmt)
     bits = frame.format.components[0].bits
     rng = np.random.default_rng(0)
@@ -71,8 +71,8 @@ def test_known_colours(matrix: int, rgb: tuple[int, int, int], codes: tuple[int,
 def test_all_codes_survive(pix_fmt: str, full_range: bool) -> None:
     frame = random_frame(pix_fmt, colorspace=BT709, color_range=2 if full_range else 1)
     back = write_rgb(read_rgb(frame, colour_of(frame)), pix_fmt, colour_of(frame))
-    most = max(int(np.abs(a - b).max()) for a, b in zip(planes_of(frame), planes_of(back), strict=True))
-    assert most == 0
+    max_difference = max(int(np.abs(a - b).max()) for a, b in zip(planes_of(frame), planes_of(back), strict=True))
+    assert max_difference == 0
 
 
 @pytest.mark.parametrize("pix_fmt", ["rgb24", "rgb48le", "gbrp", "gbrp10le", "gbrp16le"])
@@ -99,7 +99,7 @@ def test_rgb_planes_are_not_swapped() -> None:
     [(0, 0.5, 0), (LEFT, 0.5, 0), (CENTRE, 0.5, 0.5), (TOP_LEFT, 0, 0), (BOTTOM_LEFT, 1, 0)],
 )
 def test_chroma_sits_where_the_tag_says(siting: int, down: float, across: float) -> None:
-    """Chroma that rises by one code per luma sample rises so after enlarging, and keeps its place."""
+    """A chroma ramp of one code per luma sample keeps its slope and position when it is upsampled."""
     frame = av.VideoFrame(32, 24, "yuv420p")
     y, x = np.mgrid[:12, :16]
     for plane, samples in zip(
@@ -132,7 +132,7 @@ def test_chroma_sits_where_the_tag_says(siting: int, down: float, across: float)
     + [("yuyv422", (24, 32)), ("uyvy422", (23, 32))],  # which have no odd widths
 )
 def test_odd_sizes_and_layouts(pix_fmt: str, size: tuple[int, int]) -> None:
-    """A flat colour stays flat, to the last column and row."""
+    """A uniform colour stays uniform up to the last column and row."""
     clip = torch.tensor([0.7, 0.4, 0.2])[:, None, None].expand(3, *size)
     frame = write_rgb(clip, pix_fmt, replace(VIDEO, siting=LEFT))
     assert frame.format.name == pix_fmt
@@ -157,7 +157,7 @@ def test_half_size_chroma_loses_little() -> None:
 
 
 def test_agrees_with_libav() -> None:
-    """Within libswscale's own error of a code or so, on colours that RGB can hold."""
+    """The difference is within libswscale's error, about one code, for colours in the range of RGB."""
     clip = torch.from_numpy(picture(3)).movedim(2, 0) / 255
     frame = write_rgb(clip, "yuv444p", replace(VIDEO, matrix=BT601))
     other = frame.reformat(format="rgb24", src_colorspace=BT601, src_color_range=1).to_ndarray()

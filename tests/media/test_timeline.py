@@ -14,7 +14,7 @@ BASE = Fraction(1, 1000)
 
 
 def stamps(source: list[int | None], factor: int, ahead: int = 3, duration: int = 40) -> list[int]:
-    """Stamps of all output frames when the source is `ahead` frames further than the output."""
+    """Return the time stamps of all output frames, with the source `ahead` frames ahead of the output."""
     line = Timeline(time_base=BASE, frame_duration=duration, factor=factor)
     assert line.time_base == BASE / factor
     out: list[int] = []

@@ -25,13 +25,13 @@ _OUTCOME = """async interruptAfter => {
     const ends = ["execution_success", "execution_error", "execution_interrupted"];
     const ended = new Promise(resolve => ends.forEach(
         name => app.api.addEventListener(name, event => resolve([name, event.detail?.exception_message]))));
-    const seen = window.seen = {progress: [], previews: 0, texts: []};
+    const messages = window.messages = {progress: [], previews: 0, texts: []};
     app.api.addEventListener("progress", event => {
-        seen.progress.push([event.detail.value, event.detail.max]);
-        if (seen.progress.length === interruptAfter) app.api.interrupt();
+        messages.progress.push([event.detail.value, event.detail.max]);
+        if (messages.progress.length === interruptAfter) app.api.interrupt();
     });
-    app.api.addEventListener("b_preview", () => seen.previews++);
-    app.api.addEventListener("progress_text", event => seen.texts.push(event.detail.text));
+    app.api.addEventListener("b_preview", () => messages.previews++);
+    app.api.addEventListener("progress_text", event => messages.texts.push(event.detail.text));
     await app.queuePrompt(0);
     const faults = Object.values(app.lastNodeErrors ?? {}).flatMap(node => node.errors);
     return faults.length ? ["refused", faults.map(e => e.message + ": " + e.details).join("; ")] : await ended;
@@ -39,14 +39,14 @@ _OUTCOME = """async interruptAfter => {
 
 
 def find_chromium() -> str:
-    """Return where Chromium is; skip the test where it, or playwright, is missing."""
+    """Return the path of Chromium; skip the test if it or playwright is missing."""
     pytest.importorskip("playwright")
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    return found or pytest.skip("no Chromium here: apt-get install chromium")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    return path or pytest.skip("no Chromium here: apt-get install chromium")
 
 
 class FrontEnd:
-    """ComfyUI as a user sees it."""
+    """A page with the front end."""
 
     def __init__(self, page: Page, version: str, name: str = "") -> None:
         self.page, self.version, self._name = page, version, name
@@ -58,11 +58,11 @@ class FrontEnd:
         self.page.evaluate("() => app.canvas.draw(true, true)")
 
     def load_prompt(self, prompt: Prompt) -> None:
-        """Load a graph given as the server gets it."""
+        """Load a prompt."""
         self.page.evaluate("async prompt => { await app.loadApiJson(prompt, 'test') }", prompt)
 
     def unknown_nodes(self) -> list[str]:
-        """Return types that the graph names and ComfyUI does not know."""
+        """Return node types of the graph that ComfyUI does not have."""
         return self.page.evaluate(
             "() => app.graph._nodes.map(node => node.type)"
             ".filter(type => !LiteGraph.registered_node_types[type] && type !== 'MarkdownNote')"
@@ -80,16 +80,16 @@ class FrontEnd:
         end, message = self.page.evaluate(_OUTCOME, interrupt_after)
         if end != "execution_success":
             raise PromptError(message or end)
-        return self.page.evaluate("() => seen")
+        return self.page.evaluate("() => messages")
 
     def compare_widgets(self, num_nodes: int) -> list[Mapping[str, Any]]:
-        """Wait until the compare widgets show something, and return what."""
+        """Wait until the compare widgets show their media; return kinds, tags, count and message of each."""
         self.page.wait_for_function(
             """n => { const sliders = [...document.querySelectorAll('.vrt-slider')];
               return sliders.length === n && sliders.every(slider => {
                 const media = [...slider.querySelectorAll('img, video')];
-                const told = [...slider.querySelectorAll('.vrt-slider-tag')].every(tag => tag.textContent);
-                return told && media.length === 2 && media.every(m => m.naturalWidth || m.readyState >= 2) }) }""",
+                const isTagged = [...slider.querySelectorAll('.vrt-slider-tag')].every(tag => tag.textContent);
+                return isTagged && media.length === 2 && media.every(m => m.naturalWidth || m.readyState >= 2) }) }""",
             arg=num_nodes,
         )
         return self.page.evaluate(
@@ -101,7 +101,7 @@ class FrontEnd:
         )
 
     def wait_for_results(self) -> None:
-        """Wait until the core's own nodes show what they have saved."""
+        """Wait until ComfyUI's own nodes show the files that they have saved."""
         self.page.wait_for_function(
             """() => app.graph._nodes.filter(node => ['SaveImage', 'SaveVideo'].includes(node.type)).every(
               node => node.imgs?.length || node.videoContainer?.querySelector('video')?.readyState >= 1
@@ -140,7 +140,7 @@ class FrontEnd:
         )
 
     def title_place(self) -> tuple[float, float]:
-        """Return where in the window the title of the first node is."""
+        """Return the position of the first node's title in the window."""
         x, y = self.page.evaluate(
             """() => { const node = app.graph._nodes[0], box = app.canvas.canvas.getBoundingClientRect();
                const at = app.canvas.convertOffsetToCanvas([node.pos[0] + 60, node.pos[1] - 15]);
@@ -154,7 +154,7 @@ class FrontEnd:
         self.page.wait_for_timeout(700)
 
     def screenshot(self, name: str) -> Path:
-        """Keep a picture of the window."""
+        """Save a screenshot."""
         SCREENSHOTS.mkdir(exist_ok=True)
         path = SCREENSHOTS / f"{self.version}-{name}{self._name}.png"
         self.page.screenshot(path=path)
@@ -191,7 +191,7 @@ def opened(browser: Browser, url: str, *, name: str = "", **settings: Any) -> It
     """
     page = browser.new_page(viewport={"width": 1500, "height": 950})
     page.set_default_timeout(WAIT_SECONDS * 1000)
-    wanted = {
+    all_settings = {
         "TutorialCompleted": True,
         "Minimap_Visible": False,
         "Locale": "en",
@@ -199,7 +199,7 @@ def opened(browser: Browser, url: str, *, name: str = "", **settings: Any) -> It
         **settings,
     }
     page.request.post(
-        url + "/settings", data={f"Comfy.{key.replace('_', '.')}": value for key, value in wanted.items()}
+        url + "/settings", data={f"Comfy.{key.replace('_', '.')}": value for key, value in all_settings.items()}
     )
     version = json.loads(page.request.get(url + "/system_stats").body())["system"]["comfyui_version"]
     page.goto(url, wait_until="commit")

@@ -1,4 +1,4 @@
-"""A real ComfyUI on a free port, with this checkout as its only custom node and folders of its own."""
+"""Starts a real ComfyUI on a free port, with this checkout as its only custom node and folders of its own."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def find_python(comfyui: Path) -> str:
 
 
 class PromptError(Exception):
-    """A prompt that was refused, failed or was interrupted; what the user reads is its text."""
+    """A prompt that was refused, failed or was interrupted, with the message for the user."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Run:
     """A finished prompt."""
 
     outputs: Mapping[str, Mapping[str, Any]]
-    """What each node has shown, by its id in the prompt."""
+    """Results that each node has shown, by its id in the prompt."""
 
     cached: frozenset[str]
     """Ids of the nodes that did not run again."""
@@ -75,15 +75,15 @@ _COMPLAINT = re.compile(r"Traceback|IMPORT FAILED|memory leak")
 
 
 def complaints_in(log: str) -> list[str]:
-    """Return the lines of a log that tell of faults, but for errors that nodes have raised: users are shown these."""
+    """Return the lines of a log that report faults, except errors of nodes, which users are shown."""
     return [line for line in _NODE_FAILED.sub("", log).splitlines() if _COMPLAINT.search(line)]
 
 
 class Server:
-    """A running ComfyUI: what a client asks of it."""
+    """Client of a running ComfyUI."""
 
     start_log = ""
-    """What the log said when the server was up, and nobody had asked it for anything."""
+    """Log of the start, before the first request."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, base: Path, log: Path) -> None:
         self.process, self.url, self.base, self._log = process, f"http://127.0.0.1:{port}", base, log
@@ -108,7 +108,7 @@ class Server:
         return self.request("/view?" + urllib.parse.urlencode({key: saved[key] for key in keys}))
 
     def path_of(self, saved: Saved) -> Path:
-        """Where such a file lies."""
+        """Return the path of such a file."""
         return self.base / saved["type"] / saved["subfolder"] / saved["filename"]
 
     def queue(self, prompt: Prompt) -> str:
@@ -153,11 +153,11 @@ class Server:
 
 @contextmanager
 def serving(comfyui: Path, base: Path, *, pack: Path | None = None) -> Iterator[Server]:
-    """Start a server, and stop it.
+    """Run a server while the context is open.
 
     Args:
         comfyui: Folder of ComfyUI.
-        base: Folder for its custom_nodes, models, input, output and temp; made if need be.
+        base: Folder for its custom_nodes, models, input, output and temp; created if missing.
         pack: What custom_nodes gets a link to, under the name ``PACK``; None leaves it as it is.
     """
     for name in ("custom_nodes", "models/vrt", "input", "output", "user"):

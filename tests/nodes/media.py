@@ -1,4 +1,4 @@
-"""Inputs for the nodes, made on the spot: small moving pictures and videos with sound."""
+"""Inputs for the nodes: small synthetic images and videos with sound."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOUND_RATE = 24000
 
 
 def picture(n: int, height: int = H, width: int = W) -> np.ndarray:
-    """Frame n of a panning colour pattern with a disc that moves against it, (height, width, 3), uint8."""
+    """Return frame n of a panning colour pattern with a disc that moves against it, (height, width, 3), uint8."""
     y, x = np.mgrid[:height, :width]
     scale = height / 48
     waves = [np.sin((x / scale + n) / 9 + k) * np.cos((y / scale - n / 2) / 7 - k) for k in range(3)]
@@ -28,7 +28,7 @@ def picture(n: int, height: int = H, width: int = W) -> np.ndarray:
 
 
 def noisy(frame: np.ndarray, n: int, sigma: float = 25) -> np.ndarray:
-    """Add noise that is always the same for the same n."""
+    """Add Gaussian noise with the seed n; `sigma` is in 8-bit units."""
     grain = np.random.default_rng(n).normal(0, sigma, frame.shape)
     return (frame + grain).clip(0, 255).round().astype(np.uint8)
 
@@ -66,7 +66,7 @@ def write_video(
 
 
 def make_inputs(folder: Path) -> None:
-    """Write what the workflows and tests load."""
+    """Write the files that workflows and tests load."""
     folder.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture(0)).save(folder / "example.png")  # ComfyUI brings a file of this name
     Image.fromarray(picture(0, 24, 32)).save(folder / "small.png")

@@ -1,4 +1,4 @@
-"""Graphs for the server, as its API takes them."""
+"""Prompts: graphs in the form of the server's API."""
 
 from __future__ import annotations
 

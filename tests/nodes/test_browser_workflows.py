@@ -1,6 +1,6 @@
-"""What a user sees: the workflows loaded and run in the real front end, templates, help, messages.
+"""The front end of a real ComfyUI: workflows loaded and run, templates, help, messages.
 
-Screenshots are kept in test_screenshots/, named after the version of ComfyUI: look at them after a change.
+Screenshots go to test_screenshots/, named after the version of ComfyUI: look at them after a change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RESULTS = {"SaveImage", "SaveVideo", "VRTCompare", "VRTCompareVideo"}
 
 @pytest.fixture(scope="module")
 def browser(comfyui: Path) -> Iterator[Browser]:
-    """Looked for before a server is started for it."""
+    """Find Chromium before a server is started for it."""
     with launched(find_chromium()) as running:
         yield running
 
@@ -46,19 +46,19 @@ def test_workflow_runs_and_shows_its_result(front_end: FrontEnd, name: str) -> N
     graph = load(name)
     front_end.load(graph)
     assert not front_end.unknown_nodes()
-    seen = front_end.run()
-    assert seen["progress"][-1][0] == seen["progress"][-1][1]
-    assert seen["previews"]
-    assert "frames" in seen["texts"][-1]
-    kinds = [made["type"] for made in graph["nodes"]]
+    messages = front_end.run()
+    assert messages["progress"][-1][0] == messages["progress"][-1][1]
+    assert messages["previews"]
+    assert "frames" in messages["texts"][-1]
+    kinds = [node["type"] for node in graph["nodes"]]
     assert RESULTS & {*kinds}
     compares = sum(kind.startswith("VRTCompare") for kind in kinds)
-    for shown in front_end.compare_widgets(compares) if compares else []:
-        assert len({*shown["kinds"]}) == 1
-        assert shown["message"] == ""
-        assert [tag.split()[0] for tag in shown["tags"]] == ["before", "after"]
+    for widget in front_end.compare_widgets(compares) if compares else []:
+        assert len({*widget["kinds"]}) == 1
+        assert widget["message"] == ""
+        assert [tag.split()[0] for tag in widget["tags"]] == ["before", "after"]
         if name == "vrt_upscale_x4":
-            assert [tag.split()[1] for tag in shown["tags"]] == ["16×12", "64×48"]
+            assert [tag.split()[1] for tag in widget["tags"]] == ["16×12", "64×48"]
     front_end.wait_for_results()
     front_end.show_all()
     front_end.screenshot(name)
@@ -159,8 +159,8 @@ def test_newer_nodes_and_chinese_texts(browser: Browser, server: Server) -> None
     with opened(browser, server.url, name="-zh", Locale="zh", VueNodes_Enabled=newer) as front_end:
         front_end.load(load("vrt_compare"))
         front_end.run()
-        for shown in front_end.compare_widgets(2):
-            assert [tag.split()[0] for tag in shown["tags"]] == ["处理前", "处理后"]
+        for widget in front_end.compare_widgets(2):
+            assert [tag.split()[0] for tag in widget["tags"]] == ["处理前", "处理后"]
         labels = front_end.page.evaluate("() => app.graph._nodes.flatMap(n => n.widgets ?? []).map(w => w.label)")
         assert {"模型名称", "噪声强度"} <= {*labels}
         if newer:

@@ -1,4 +1,4 @@
-"""What the compare nodes hand to the slider: entries of files that a browser can show."""
+"""Results of the compare nodes for the slider: entries of files that a browser can show."""
 
 import io
 from fractions import Fraction
@@ -12,20 +12,20 @@ import torch
 from comfy_api.latest import InputImpl, Types
 from PIL import Image
 
-from tests.cli.helpers import make_video, read_stamps
+from tests.helpers.video_files import make_video, read_stamps
 from tests.nodes.fake import FakeComfyUI
 from vrt_core import InputError
-from vrt_nodes.compare_node import MOST_IMAGES, Compare, CompareVideo
+from vrt_nodes.compare_node import MAX_IMAGES, Compare, CompareVideo
 
 H264 = {"codec": "libx264", "size": (32, 48)}
 
 
-def shown(comfy: FakeComfyUI, ui: dict[str, Any], key: str) -> list[Path]:
+def paths(comfy: FakeComfyUI, ui: dict[str, Any], key: str) -> list[Path]:
     return [comfy.base / entry["type"] / entry["subfolder"] / entry["filename"] for entry in ui[key]]
 
 
 def grey(levels: list[int], height: int = 8, width: int = 8) -> torch.Tensor:
-    """Images of one colour each, (T, H, W, 3)."""
+    """Return images of one grey level each, (T, H, W, 3)."""
     return torch.stack([torch.full((height, width, 3), level / 255) for level in levels])
 
 
@@ -35,30 +35,30 @@ def levels(paths: list[Path]) -> list[int]:
 
 def test_images_are_saved_in_pairs(comfy: FakeComfyUI) -> None:
     ui = Compare.execute(grey([10, 20, 30]), grey([11, 21, 31], 32, 32)).ui
-    assert levels(shown(comfy, ui, "vrt_before")) == [10, 20, 30]
-    assert levels(shown(comfy, ui, "vrt_after")) == [11, 21, 31]
-    assert Image.open(shown(comfy, ui, "vrt_after")[0]).size == (32, 32)
+    assert levels(paths(comfy, ui, "vrt_before")) == [10, 20, 30]
+    assert levels(paths(comfy, ui, "vrt_after")) == [11, 21, 31]
+    assert Image.open(paths(comfy, ui, "vrt_after")[0]).size == (32, 32)
 
 
 def test_more_frames_after_are_shown_with_those_of_the_same_time(comfy: FakeComfyUI) -> None:
     ui = Compare.execute(grey([10, 20]), grey([10, 15, 20, 20])).ui
-    assert levels(shown(comfy, ui, "vrt_before")) == [10, 10, 20, 20]
-    assert levels(shown(comfy, ui, "vrt_after")) == [10, 15, 20, 20]
+    assert levels(paths(comfy, ui, "vrt_before")) == [10, 10, 20, 20]
+    assert levels(paths(comfy, ui, "vrt_after")) == [10, 15, 20, 20]
 
 
 def test_of_long_batches_a_few_are_saved(comfy: FakeComfyUI) -> None:
     ui = Compare.execute(grey(list(range(100))), grey(list(range(100)))).ui
-    assert levels(shown(comfy, ui, "vrt_after")) == [100 * i // MOST_IMAGES for i in range(MOST_IMAGES)]
-    assert len(comfy.files()) == 2 * MOST_IMAGES
+    assert levels(paths(comfy, ui, "vrt_after")) == [100 * i // MAX_IMAGES for i in range(MAX_IMAGES)]
+    assert len(comfy.files()) == 2 * MAX_IMAGES
 
 
 def test_rgba_and_values_beyond_the_range_are_shown(comfy: FakeComfyUI) -> None:
     ui = Compare.execute(torch.full((1, 4, 4, 4), 2.0), torch.full((1, 4, 4, 3), -1.0)).ui
-    assert levels(shown(comfy, ui, "vrt_before")) == [255]
-    assert levels(shown(comfy, ui, "vrt_after")) == [0]
+    assert levels(paths(comfy, ui, "vrt_before")) == [255]
+    assert levels(paths(comfy, ui, "vrt_after")) == [0]
 
 
-def test_what_is_no_picture_is_refused_by_name(comfy: FakeComfyUI) -> None:
+def test_other_shapes_are_refused_by_name(comfy: FakeComfyUI) -> None:
     with pytest.raises(InputError, match=r"before has shape \(0, 8, 8, 3\), expected at least one frame"):
         Compare.execute(torch.zeros(0, 8, 8, 3), grey([1]))
     with pytest.raises(InputError, match="after has 1 colour channels"):
@@ -70,7 +70,7 @@ def test_videos_that_play_are_shown_where_they_are(comfy: FakeComfyUI, folder: s
     source = make_video(comfy.base / folder / "a.mp4", num_frames=2, **H264)
     video = InputImpl.VideoFromFile(str(source))
     ui = CompareVideo.execute(video, video).ui
-    assert shown(comfy, ui, "vrt_before") == shown(comfy, ui, "vrt_after") == [source]
+    assert paths(comfy, ui, "vrt_before") == paths(comfy, ui, "vrt_after") == [source]
 
 
 def test_other_videos_are_copied_into_what_plays(comfy: FakeComfyUI, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_other_videos_are_copied_into_what_plays(comfy: FakeComfyUI, tmp_path: P
     }
     for name, video in videos.items():
         ui = CompareVideo.execute(video, InputImpl.VideoFromFile(str(trimmed))).ui
-        (copy,) = shown(comfy, ui, "vrt_before")
+        (copy,) = paths(comfy, ui, "vrt_before")
         assert copy.parent == comfy.base / "temp/vrt", name
         assert read_stamps(copy) == [Fraction(n, 25) for n in range(3 if name == "trimmed" else 2)], name
         with av.open(str(copy)) as container:

@@ -1,4 +1,4 @@
-"""The nodes that work on batches of images: the frames of the core, what is refused and why, memory, progress."""
+"""The nodes that restore batches of images: equality with the core, refused inputs, memory, progress."""
 
 import gc
 import weakref
@@ -10,15 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.core.fakes import LiveBytes
+from tests.helpers.live_bytes import LiveBytes
 from tests.nodes.fake import FakeComfyUI
-from vrt_core import InputError, load_restorer
+from vrt_core import InputError, RestoreOptions, load_restorer
 from vrt_nodes.image_nodes import Interpolate, Restore, SpaceTimeSR
 from vrt_nodes.loaded_model import is_oom, make_restorer
 
 TILES = {"tile_px": -1, "tile_overlap_px": -1, "cuts": "auto"}
 WINDOW = {"window_frames": -1, "overlap_frames": -1, **TILES}
 DEFAULTS = {"sigma_255": -1.0, **WINDOW}
+ALL_OPTIONS = {"window_frames": 3, "overlap_frames": 1, "tile_px": 32, "tile_overlap_px": 8, "cuts": "off"}
 
 
 def batch(frames: int = 4, height: int = 16, width: int = 24, channels: int = 3) -> Tensor:
@@ -33,55 +34,48 @@ def as_images(clip: Tensor) -> Tensor:
     return clip.clamp(0, 1).movedim(1, -1)
 
 
-def restore(model: Any, images: Tensor, **fields: Any) -> Tensor:
-    return Restore.execute(model, images, **{**DEFAULTS, **fields})[0]
+def restore(model: Any, images: Tensor, **widgets: Any) -> Tensor:
+    return Restore.execute(model, images, **{**DEFAULTS, **widgets})[0]
 
 
 # --- the same frames as the core, hence as the command line ---
 
 
 @pytest.mark.parametrize(
-    ("task", "fields", "settings", "doors"),
+    ("task", "widgets", "options"),
     [
-        ("deblur", {}, {}, {}),
-        ("denoise", {"sigma_255": 20.0}, {}, {"sigma_255": 20.0}),
-        ("denoise", {}, {}, {"sigma_255": "auto"}),
-        ("sr", {}, {}, {}),
-        (
-            "deblur",
-            {"window_frames": 3, "overlap_frames": 1, "tile_px": 32, "tile_overlap_px": 8, "cuts": "off"},
-            {"window_frames": 3, "overlap_frames": 1, "tile_px": 32, "tile_overlap_px": 8},
-            {"cuts": "off"},
-        ),
+        ("deblur", {}, {}),
+        ("denoise", {"sigma_255": 20.0}, {"sigma_255": 20.0}),
+        ("denoise", {}, {"sigma_255": "auto"}),
+        ("sr", {}, {}),
+        ("deblur", ALL_OPTIONS, ALL_OPTIONS),
     ],
 )
-def test_restore_gives_the_frames_of_the_core(
-    comfy: FakeComfyUI, task: str, fields: dict, settings: dict, doors: dict
-) -> None:
+def test_restore_gives_the_frames_of_the_core(comfy: FakeComfyUI, task: str, widgets: dict, options: dict) -> None:
     images = batch(5, 21, 43)
-    wanted = load_restorer(comfy.path(task), device="cpu", **settings).restore(as_clip(images), **doors)
-    found = restore(comfy.load(task), images, **fields)
-    assert found.dtype == torch.float32
-    assert torch.equal(found, as_images(wanted))
+    expected = load_restorer(comfy.path(task), device="cpu", **options).restore(as_clip(images))
+    restored = restore(comfy.load(task), images, **widgets)
+    assert restored.dtype == torch.float32
+    assert torch.equal(restored, as_images(expected))
 
 
 @pytest.mark.parametrize("factor", [2, 4])
 def test_interpolate_gives_the_frames_of_the_core(comfy: FakeComfyUI, factor: int) -> None:
     images = batch(4)
-    wanted = load_restorer(comfy.path("interpolate"), device="cpu", factor=factor).restore(as_clip(images))
-    found = Interpolate.execute(comfy.load("interpolate"), images, factor=str(factor), **TILES)[0]
-    assert torch.equal(found, as_images(wanted))
-    assert torch.equal(found[::factor], images)
+    expected = load_restorer(comfy.path("interpolate"), device="cpu", factor=factor).restore(as_clip(images))
+    restored = Interpolate.execute(comfy.load("interpolate"), images, factor=str(factor), **TILES)[0]
+    assert torch.equal(restored, as_images(expected))
+    assert torch.equal(restored[::factor], images)
 
 
 def test_space_time_gives_the_frames_of_the_chain(comfy: FakeComfyUI) -> None:
     images = batch(4)
     both = f"{comfy.path('sr')}+{comfy.path('interpolate')}"
-    wanted = load_restorer(both, device="cpu").restore(as_clip(images))
+    expected = load_restorer(both, device="cpu").restore(as_clip(images))
     models = comfy.load("sr"), comfy.load("interpolate")
-    found = SpaceTimeSR.execute(models[0], images, models[1], factor="2", **WINDOW)[0]
-    assert found.shape == (8, 64, 96, 3)
-    assert torch.equal(found, as_images(wanted))
+    restored = SpaceTimeSR.execute(models[0], images, models[1], factor="2", **WINDOW)[0]
+    assert restored.shape == (8, 64, 96, 3)
+    assert torch.equal(restored, as_images(expected))
 
 
 def test_a_space_time_model_needs_no_second(comfy: FakeComfyUI) -> None:
@@ -90,25 +84,25 @@ def test_a_space_time_model_needs_no_second(comfy: FakeComfyUI) -> None:
     assert SpaceTimeSR.execute(model, batch(3), factor="2", **WINDOW)[0].shape == (6, 64, 96, 3)
 
 
-def test_rgba_is_restored_without_its_alpha_and_the_user_is_told(
+def test_rgba_is_restored_without_its_alpha_and_the_user_is_warned(
     comfy: FakeComfyUI, caplog: pytest.LogCaptureFixture
 ) -> None:
     images = batch(3, channels=4)
-    model = comfy.load("deblur")
+    model = comfy.load_quick("deblur")
     assert torch.equal(restore(model, images), restore(model, images[..., :3]))
     assert "alpha is left out" in caplog.text
     assert any("alpha is left out" in text for text in comfy.texts)
 
 
-def test_one_frame_works_and_the_user_is_told(comfy: FakeComfyUI, caplog: pytest.LogCaptureFixture) -> None:
-    assert restore(comfy.load("deblur"), batch(1)).shape == (1, 16, 24, 3)
+def test_one_frame_works_and_the_user_is_warned(comfy: FakeComfyUI, caplog: pytest.LogCaptureFixture) -> None:
+    assert restore(comfy.load_quick("deblur"), batch(1)).shape == (1, 16, 24, 3)
     assert "one frame only" in caplog.text
 
 
 def test_half_precision_images_come_in(comfy: FakeComfyUI) -> None:
     images = batch(3)
-    found = restore(comfy.load("deblur"), images.half())
-    torch.testing.assert_close(found, restore(comfy.load("deblur"), images), atol=0.01, rtol=0)
+    restored = restore(comfy.load("deblur"), images.half())
+    torch.testing.assert_close(restored, restore(comfy.load("deblur"), images), atol=0.01, rtol=0)
 
 
 # --- what is refused ---
@@ -145,7 +139,7 @@ def test_odd_batches_are_refused(comfy: FakeComfyUI, shape: tuple) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "match"),
+    ("widgets", "match"),
     [
         ({"window_frames": 0}, "window_frames"),
         ({"overlap_frames": 40}, "overlap_frames"),
@@ -153,9 +147,9 @@ def test_odd_batches_are_refused(comfy: FakeComfyUI, shape: tuple) -> None:
         ({"tile_px": 32, "tile_overlap_px": 24}, "tile_overlap_px"),
     ],
 )
-def test_wrong_options_are_refused_by_name(comfy: FakeComfyUI, fields: dict, match: str) -> None:
+def test_wrong_options_are_refused_by_name(comfy: FakeComfyUI, widgets: dict, match: str) -> None:
     with pytest.raises(InputError, match=match):
-        restore(comfy.load("deblur"), batch(), **fields)
+        restore(comfy.load("deblur"), batch(), **widgets)
 
 
 def test_precisions_are_not_mixed(comfy: FakeComfyUI) -> None:
@@ -169,9 +163,9 @@ def test_precisions_are_not_mixed(comfy: FakeComfyUI) -> None:
 
 def test_comfyui_is_asked_for_the_memory_that_the_core_estimates(comfy: FakeComfyUI) -> None:
     model = comfy.load("deblur")
-    make_restorer([model], 6, 64, 64)
-    make_restorer([model], 6, 512, 512)
-    make_restorer([model], 6, 512, 512, tile_px=64)
+    make_restorer([model], RestoreOptions(), (6, 64, 64))
+    make_restorer([model], RestoreOptions(), (6, 512, 512))
+    make_restorer([model], RestoreOptions(tile_px=64), (6, 512, 512))
     whole, large, tiled = comfy.state.loads
     patcher = model.parts[0][1]
     assert [load["models"] for load in (whole, large, tiled)] == [[patcher]] * 3  # one load serves all runs
@@ -189,7 +183,7 @@ def test_the_whole_network_is_on_the_device_whatever_comfyui_does(comfy: FakeCom
     model = comfy.load("deblur")
     network = model.parts[0][1].model
     assert {p.device.type for p in network.parameters()} == {"cpu"}
-    restorer = make_restorer([model], 6, 64, 64)
+    restorer = make_restorer([model], RestoreOptions(), (6, 64, 64))
     assert {t.device.type for t in (*network.parameters(), *network.buffers())} == {"meta"}
     assert restorer.device.type == "meta"
 
@@ -202,18 +196,18 @@ def test_a_network_is_cast_before_comfyui_measures_it(comfy: FakeComfyUI) -> Non
 def test_out_of_memory_makes_tiles_smaller(comfy: FakeComfyUI, caplog: pytest.LogCaptureFixture) -> None:
     model = comfy.load("deblur")
     network = model.parts[0][1].model
-    plain, seen = network.forward, []
+    forward_before, sizes = network.forward, []
 
     def forward(clip: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        seen.append(tuple(clip.shape[-2:]))
+        sizes.append(tuple(clip.shape[-2:]))
         if clip.shape[-1] > 64:
             raise mm.OOM_EXCEPTION("out of memory")
-        return plain(clip, *args, **kwargs)
+        return forward_before(clip, *args, **kwargs)
 
     network.forward = forward
     assert restore(model, batch(2, 32, 96)).shape == (2, 32, 96, 3)
-    assert seen[0] == (32, 96)
-    assert seen[-1] == (32, 64)
+    assert sizes[0] == (32, 96)
+    assert sizes[-1] == (32, 64)
     assert "out of memory" in caplog.text
 
 
@@ -224,7 +218,7 @@ def test_a_cancel_is_no_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_oom(KeyError())  # from 0.17 on, ComfyUI knows more kinds
 
 
-def test_nothing_of_a_run_is_kept(comfy: FakeComfyUI) -> None:
+def test_nothing_of_a_run_stays_in_memory(comfy: FakeComfyUI) -> None:
     model = comfy.load("deblur")
     with LiveBytes() as live:
         restored = restore(model, batch(6))
@@ -235,7 +229,7 @@ def test_nothing_of_a_run_is_kept(comfy: FakeComfyUI) -> None:
 
 
 def test_networks_go_with_the_last_model_that_holds_them(comfy: FakeComfyUI) -> None:
-    """Without waiting for the garbage collector: till then they fill the device, and ComfyUI warns of a leak."""
+    """Without the garbage collector: until it runs, they would fill the device, and ComfyUI warns of a leak."""
     models = [comfy.load("sr"), comfy.load("interpolate")]
     networks = [weakref.ref(model.parts[0][1].model) for model in models]
     gc.collect()
@@ -267,7 +261,7 @@ def test_nothing_of_a_run_stays_on_the_device(comfy: FakeComfyUI, cancel_after: 
 
 
 def test_progress_reaches_the_end_with_a_preview_and_a_rate(comfy: FakeComfyUI) -> None:
-    restore(comfy.load("sr"), batch(6))
+    restore(comfy.load_quick("sr"), batch(6))
     values = [value / total for value, total, _ in comfy.bar]
     assert values == sorted(values)
     assert values[-1] == 1
@@ -279,7 +273,7 @@ def test_progress_reaches_the_end_with_a_preview_and_a_rate(comfy: FakeComfyUI) 
 
 
 def test_previews_are_few(comfy: FakeComfyUI) -> None:
-    restore(comfy.load("deblur"), batch(12, 16, 16))
+    restore(comfy.load_quick("deblur"), batch(12, 16, 16))
     assert sum(preview is not None for _, _, preview in comfy.bar) < 6
 
 

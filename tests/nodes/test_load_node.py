@@ -1,4 +1,4 @@
-"""Load VRT Model: what it lists, what it says when a file is missing, and when it loads again."""
+"""Load VRT Model: its choices, its messages about missing files, and when it loads again."""
 
 import os
 import shutil
@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from tests.nodes.fake import FakeComfyUI
-from vrt_core import MODELS, WeightsError, find_weights
+from vrt_core import MODELS, WeightsError
+from vrt_core.models import find_weights
 from vrt_nodes.load_node import LoadModel
-from vrt_nodes.model_files import add_model_folder, find_parts, model_names, model_state
+from vrt_nodes.model_files import add_model_folder, find_model_files, model_names, model_state
 
 OFFICIAL = "008_VRT_videodenoising_DAVIS"
 
@@ -25,7 +26,7 @@ def test_lists_known_models_first_then_files_of_ones_own(comfy: FakeComfyUI) -> 
 
 
 def test_folders_of_the_user_are_kept(comfy: FakeComfyUI, tmp_path: Path) -> None:
-    """Those of extra_model_paths.yaml, which may come first and accept every file."""
+    """Folders of extra_model_paths.yaml may come first, and accept every file."""
     mine = tmp_path / "mine"
     mine.mkdir()
     shutil.copy(comfy.path("sr"), mine / "own.safetensors")
@@ -33,7 +34,7 @@ def test_folders_of_the_user_are_kept(comfy: FakeComfyUI, tmp_path: Path) -> Non
     folder_paths.add_model_folder_path("vrt", str(mine))
     add_model_folder()
     assert {"own.safetensors", "sr.safetensors"} <= set(model_names())
-    assert find_parts("own.safetensors") == [(None, mine / "own.safetensors")]
+    assert find_model_files("own.safetensors") == [(None, mine / "own.safetensors")]
 
 
 @pytest.mark.parametrize("name", [card.name for card in MODELS.values() if card.shipped])
@@ -47,7 +48,7 @@ def test_a_chain_loads_all_its_networks(comfy: FakeComfyUI, monkeypatch: pytest.
     links = MODELS["010_VRT_videostsr"].links
     for link in links:
         (comfy.base / "models/vrt" / f"{link}.safetensors").write_bytes(b"x" * 8)
-    assert [card and card.name for card, _ in find_parts("010_VRT_videostsr")] == list(links)
+    assert [card and card.name for card, _ in find_model_files("010_VRT_videostsr")] == list(links)
 
 
 def test_a_missing_official_file_is_asked_for_with_the_command(comfy: FakeComfyUI) -> None:
@@ -64,9 +65,9 @@ def test_a_missing_official_file_is_asked_for_with_the_command(comfy: FakeComfyU
 
 
 def test_a_missing_file_of_ones_own_is_named(comfy: FakeComfyUI) -> None:
-    told = LoadModel.validate_inputs("gone.safetensors")
-    assert "gone.safetensors" in str(told)
-    assert str(comfy.base / "models/vrt") in str(told)
+    message = LoadModel.validate_inputs("gone.safetensors")
+    assert "gone.safetensors" in str(message)
+    assert str(comfy.base / "models/vrt") in str(message)
 
 
 def test_a_damaged_file_is_named(comfy: FakeComfyUI) -> None:
@@ -81,7 +82,7 @@ def test_files_that_the_command_line_downloaded_are_found(comfy: FakeComfyUI) ->
     folder.mkdir()
     (folder / f"{OFFICIAL}.safetensors").write_bytes(b"x")
     assert find_weights(MODELS[OFFICIAL]).parent == folder
-    assert find_parts(OFFICIAL) == [(MODELS[OFFICIAL], folder / f"{OFFICIAL}.safetensors")]
+    assert find_model_files(OFFICIAL) == [(MODELS[OFFICIAL], folder / f"{OFFICIAL}.safetensors")]
 
 
 def test_a_new_file_of_the_same_name_is_loaded_again(comfy: FakeComfyUI) -> None:

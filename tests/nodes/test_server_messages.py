@@ -1,4 +1,4 @@
-"""What a user reads when something is not as it should be: a message, and never a traceback in the log."""
+"""Messages of the nodes about wrong inputs on a real ComfyUI, without a traceback in the log."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_takes_what_can_be_worked_on(server: Server, image: str, frames: int) ->
 
 @pytest.fixture
 def kinds_of_video(server: Server) -> dict[str, dict[str, Any]]:
-    """Nodes that give a VIDEO: of tensors, of a file that is trimmed, of odd size, silent."""
+    """Nodes that output a VIDEO: of tensors, of a trimmed file; and files of odd size and without sound."""
     write_video(server.base / "input/odd.mp4", 2, height=45, width=51)
     write_video(server.base / "input/silent.mp4", 2, sound=False)
     (server.base / "input/broken.mp4").write_bytes(b"not a video at all")

@@ -1,4 +1,4 @@
-"""What saved workflows rely on: ids of nodes, names of inputs and outputs; and that a clone loads under any name."""
+"""Interface that saved workflows rely on, and loading of a clone under any name."""
 
 import ast
 import asyncio
@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.nodes.fake import HOST, FakeComfyUI
-from tests.nodes.frozen import FROZEN, RARE
-from vrt_core import OPTIONS
+from tests.nodes.frozen import ADVANCED, FROZEN
+from vrt_core import OPTIONS, RestoreOptions
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,11 +32,11 @@ def schemas(comfy: FakeComfyUI) -> dict[str, Any]:
 
 
 def test_the_frozen_surface(schemas: dict[str, Any]) -> None:
-    found = {
+    surface = {
         name: ([i.id for i in schema.inputs], [f"{o.io_type} {o.display_name}" for o in schema.outputs])
         for name, schema in schemas.items()
     }
-    assert found == FROZEN
+    assert surface == FROZEN
 
 
 def test_every_node_and_input_explains_itself(schemas: dict[str, Any]) -> None:
@@ -44,57 +44,56 @@ def test_every_node_and_input_explains_itself(schemas: dict[str, Any]) -> None:
         assert schema.category == "VRT"
         assert schema.display_name
         assert schema.description
-        for made in schema.inputs:
-            assert made.tooltip, f"{schema.node_id}.{made.id}"
-        assert all(made.tooltip for made in schema.outputs), schema.node_id
+        for widget in schema.inputs:
+            assert widget.tooltip, f"{schema.node_id}.{widget.id}"
+        assert all(widget.tooltip for widget in schema.outputs), schema.node_id
 
 
-def test_seldom_used_inputs_are_folded_away(schemas: dict[str, Any]) -> None:
-    rare = {made.id for schema in schemas.values() for made in schema.inputs if made.extra_dict.get("advanced")}
-    assert rare == RARE
+def test_seldom_used_inputs_are_advanced(schemas: dict[str, Any]) -> None:
+    advanced = {
+        widget.id for schema in schemas.values() for widget in schema.inputs if widget.extra_dict.get("advanced")
+    }
+    assert advanced == ADVANCED
 
 
-def test_fields_are_made_from_the_options_of_the_core(schemas: dict[str, Any]) -> None:
+def test_widgets_have_range_and_help_of_the_options(schemas: dict[str, Any]) -> None:
     for schema in schemas.values():
-        for made in schema.inputs:
-            option = OPTIONS.get(made.id)
+        for widget in schema.inputs:
+            option = OPTIONS.get(widget.id)
             if option is None:
                 continue
-            assert made.tooltip.startswith(option.help)
+            assert widget.tooltip.startswith(option.help)
             if option.choices:
-                assert made.options == [str(choice) for choice in option.choices]
-                assert made.default == str(option.default)
+                assert widget.options == [str(choice) for choice in option.choices]
+                assert widget.default == str(option.default)
             else:
-                assert made.default == (-1 if option.is_automatic else option.default)
-                assert made.min == (-1 if option.is_automatic else option.least)
-                assert made.facts.get("max") == option.most
+                assert widget.default == (-1 if option.is_automatic else option.default)
+                assert widget.min == (-1 if option.is_automatic else option.min)
+                assert widget.facts.get("max") == option.max
 
 
-def test_fields_become_the_arguments_of_the_core() -> None:
-    from vrt_nodes.widgets import from_fields
+def test_widgets_become_the_options_of_the_core() -> None:
+    from vrt_nodes.widgets import options_from_widgets
 
-    fields = {"sigma_255": -1.0, "factor": "4", "window_frames": -1, "tile_px": -1, "tile_overlap_px": 16}
-    assert from_fields({**fields, "cuts": "off"}) == {
-        "sigma_255": None,
-        "factor": 4,
-        "window_frames": None,
-        "tile_px": "auto",
-        "tile_overlap_px": 16,
-        "cuts": "off",
-    }
-    assert from_fields({"tile_px": 0, "sigma_255": 0.0}) == {"tile_px": 0, "sigma_255": 0.0}
+    widgets = {"sigma_255": -1.0, "factor": "4", "window_frames": -1, "tile_px": -1, "tile_overlap_px": 16}
+    assert options_from_widgets({**widgets, "cuts": "off"}) == RestoreOptions(
+        sigma_255=None, factor=4, window_frames=None, tile_px="auto", tile_overlap_px=16, cuts="off"
+    )
+    assert options_from_widgets({"tile_px": 0, "sigma_255": 0.0}) == RestoreOptions(tile_px=0, sigma_255=0.0)
 
 
-def test_only_the_bridge_names_other_rooms() -> None:
+def test_only_the_bridge_names_other_packages() -> None:
     """An absolute import would fail in a clone, or take another version that happens to be installed."""
-    for room in ("vrt_core", "vrt_media", "vrt_nodes"):
-        for path in (ROOT / room).rglob("*.py"):
+    for package in ("vrt_core", "vrt_media", "vrt_nodes"):
+        for path in (ROOT / package).rglob("*.py"):
             if path.name == "_bridge.py":
                 continue
             tree = ast.parse(path.read_text())
-            hidden = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
-            unseen = {inner for block in hidden for inner in ast.walk(block)}
-            for node in set(ast.walk(tree)) - unseen:
+            checked_only = [
+                n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"
+            ]
+            not_run = {inner for block in checked_only for inner in ast.walk(block)}
+            for node in set(ast.walk(tree)) - not_run:
                 names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
                 assert not [name for name in names if name.startswith(("vrt_", "vsvrt"))], f"{path}:{names}"
@@ -108,8 +107,8 @@ def clone(tmp_path: Path) -> Path:
     folder = tmp_path / "ComfyUI-VRT.main"
     folder.mkdir()
     shutil.copy(ROOT / "__init__.py", folder)
-    for room in ("vrt_core", "vrt_media", "vrt_nodes", "weights"):
-        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("vrt_core", "vrt_media", "vrt_nodes", "weights"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
@@ -143,7 +142,7 @@ def test_a_clone_loads_under_any_name(clone: Path, tmp_path: Path) -> None:
 
 
 def test_the_root_can_be_imported_bare() -> None:
-    """As pytest does, where the folder's name is no identifier."""
+    """pytest does so if the name of the folder is not an identifier."""
     spec = importlib.util.spec_from_file_location("__init__", ROOT / "__init__.py")
     assert spec
     assert spec.loader
@@ -160,7 +159,7 @@ def test_importing_the_nodes_asks_for_nothing() -> None:
 # --- the registry ---
 
 
-def test_the_registry_is_told_what_it_asks_for() -> None:
+def test_the_registry_finds_what_it_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     comfy = project["tool"]["comfy"]
     assert comfy["DisplayName"]
@@ -172,12 +171,12 @@ def test_the_registry_is_told_what_it_asks_for() -> None:
 
 def test_requirements_leave_torch_alone() -> None:
     lines = (ROOT / "requirements.txt").read_text().splitlines()
-    wanted = [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
-    assert not any(line.startswith(("torch", "vapoursynth", "ray", "typer")) for line in wanted)
+    requirements = [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
+    assert not any(line.startswith(("torch", "vapoursynth", "ray", "typer")) for line in requirements)
     dependencies = {
         d.split(">")[0] for d in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     }
-    assert dependencies - {"torch"} <= {line.split(">")[0] for line in wanted}
+    assert dependencies - {"torch"} <= {line.split(">")[0] for line in requirements}
 
 
 def test_what_is_published_leaves_out_tests_and_big_files() -> None:

@@ -31,7 +31,7 @@ def test_every_node_has_a_help_page_that_names_its_inputs(schemas: dict[str, Any
     assert pages.keys() == schemas.keys()
     for name, schema in schemas.items():
         assert pages[name].startswith(f"# {schema.display_name}\n")
-        assert [made.id for made in schema.inputs if f"**{made.id}**" not in pages[name]] == []
+        assert [widget.id for widget in schema.inputs if f"**{widget.id}**" not in pages[name]] == []
 
 
 @pytest.mark.parametrize("path", LOCALES, ids=lambda path: path.parent.name)
@@ -40,7 +40,7 @@ def test_translations_fit_the_nodes(schemas: dict[str, Any], path: Path) -> None
     texts = json.loads(path.read_text())
     assert texts.keys() == schemas.keys()
     for name, schema in schemas.items():
-        assert list(texts[name]["inputs"]) == [made.id for made in schema.inputs]
+        assert list(texts[name]["inputs"]) == [widget.id for widget in schema.inputs]
         assert list(texts[name].get("outputs", {})) == [str(n) for n in range(len(schema.outputs))]
         places = [*texts[name]["inputs"].values(), *texts[name].get("outputs", {}).values()]
         assert all(place.keys() == {"name", "tooltip"} and all(place.values()) for place in places)
@@ -56,8 +56,8 @@ def test_workflows_fit_the_nodes(schemas: dict[str, Any], path: Path) -> None:
     assert [node for node in nodes if node["type"] == "MarkdownNote"], "says what input is needed"
     for node in nodes:
         if schema := schemas.get(node["type"]):
-            named = [made["name"] for made in node["inputs"] if made["name"] in {i.id for i in schema.inputs}]
-            assert {*named} == {made.id for made in schema.inputs if not getattr(made, "optional", False)}
+            named = [widget["name"] for widget in node["inputs"] if widget["name"] in {i.id for i in schema.inputs}]
+            assert {*named} == {widget.id for widget in schema.inputs if not getattr(widget, "optional", False)}
         if node["type"] == "VRTLoadModel":
             assert MODELS[node["widgets_values"][0]].shipped, "runs without a download"
 

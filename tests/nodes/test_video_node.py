@@ -1,4 +1,4 @@
-"""VRT Restore Video: the frames of the command line, trims, rotation, sound, colour, cancelling, flat memory."""
+"""VRT Restore Video: equality with the command line, trims, rotation, sound, colour, cancelling, memory."""
 
 import io
 from fractions import Fraction
@@ -14,8 +14,8 @@ from av.audio.stream import AudioStream
 from comfy_api.latest import InputImpl, Types
 from typer.testing import CliRunner
 
-from tests.cli.helpers import make_video, picture, read_packets, read_planes, read_stamps
-from tests.core.fakes import LiveBytes
+from tests.helpers.live_bytes import LiveBytes
+from tests.helpers.video_files import make_video, picture, read_packets, read_planes, read_stamps
 from tests.nodes.fake import FakeComfyUI
 from vrt_cli.main import app
 from vrt_core import InputError
@@ -26,8 +26,8 @@ FIELDS |= dict.fromkeys(("window_frames", "overlap_frames", "tile_px", "tile_ove
 H264 = {"codec": "libx264", "options": {"crf": "1"}, "size": (32, 48)}
 
 
-def restore(model: Any, video: Any, **fields: Any) -> Path:
-    result = RestoreVideo.execute(model, video, **{**FIELDS, **fields})[0]
+def restore(model: Any, video: Any, **widgets: Any) -> Path:
+    result = RestoreVideo.execute(model, video, **{**FIELDS, **widgets})[0]
     assert isinstance(result, InputImpl.VideoFromFile)
     return Path(result.get_stream_source())
 
@@ -43,7 +43,7 @@ def brightness(path: Path) -> list[float]:
 
 
 def sound_of(path: Path) -> np.ndarray:
-    """Samples of the first track, (C, S)."""
+    """Return the samples of the first audio stream, (C, S)."""
     with av.open(str(path)) as container:
         return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
 
@@ -62,14 +62,14 @@ def same_planes(a: Path, b: Path) -> bool:
 @pytest.mark.parametrize(("task", "option"), [("deblur", []), ("denoise", ["--sigma", "20"]), ("interpolate", [])])
 def test_gives_the_frames_of_the_command_line(comfy: FakeComfyUI, task: str, option: list[str]) -> None:
     source = make_video(comfy.base / "input/in.mp4", num_frames=5, audio=True, **H264)
-    wanted = comfy.base / "wanted.mp4"
-    command = ["restore", str(source), "-o", str(wanted), "-m", str(comfy.path(task)), "--cuts", "off", "-q"]
+    expected = comfy.base / "expected.mp4"
+    command = ["restore", str(source), "-o", str(expected), "-m", str(comfy.path(task)), "--cuts", "off", "-q"]
     result = CliRunner().invoke(app, [*command, "--precision", "fp32", *option])
     assert result.exit_code == 0, result.output
-    found = restore(comfy.load(task), from_file(source), sigma_255=20.0 if option else -1.0)
-    assert same_planes(found, wanted)
-    assert read_stamps(found) == read_stamps(wanted)
-    assert read_packets(found) == read_packets(wanted)
+    restored = restore(comfy.load(task), from_file(source), sigma_255=20.0 if option else -1.0)
+    assert same_planes(restored, expected)
+    assert read_stamps(restored) == read_stamps(expected)
+    assert read_packets(restored) == read_packets(expected)
 
 
 def test_lies_in_the_temporary_folder(comfy: FakeComfyUI) -> None:
@@ -80,29 +80,29 @@ def test_lies_in_the_temporary_folder(comfy: FakeComfyUI) -> None:
 
 def test_interpolation_keeps_the_length(comfy: FakeComfyUI) -> None:
     source = make_video(comfy.base / "input/in.mp4", num_frames=4, **H264)
-    found = restore(comfy.load_quick("interpolate"), from_file(source), factor="4")
-    assert read_stamps(found) == [Fraction(n, 100) for n in range(16)]
+    restored = restore(comfy.load_quick("interpolate"), from_file(source), factor="4")
+    assert read_stamps(restored) == [Fraction(n, 100) for n in range(16)]
 
 
 def test_colour_is_bt709_and_tagged(comfy: FakeComfyUI) -> None:
-    """Also that of a source in BT.601, whose numbers must change for that."""
+    """A source in BT.601 is converted."""
     source = make_video(comfy.base / "input/in.mp4", num_frames=2, tags=(5, 1, 5, 6), **H264)
     with av.open(str(source)) as container:
-        wanted = next(container.decode(video=0)).to_ndarray(format="rgb24")
-    found = restore(comfy.load_quick("deblur"), from_file(source), crf=1.0)
-    with av.open(str(found)) as container:
+        expected = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    restored = restore(comfy.load_quick("deblur"), from_file(source), crf=1.0)
+    with av.open(str(restored)) as container:
         context = container.streams.video[0].codec_context
         tags = context.colorspace, context.color_range, context.color_primaries, context.color_trc
         frame = next(container.decode(video=0))
         rgb = frame.to_ndarray(format="rgb24")
     assert [int(tag) for tag in tags] == [1, 1, 1, 1]
-    assert np.abs(rgb.astype(int) - wanted).mean() < 2.5  # 4 if the matrix is not that of the tag
+    assert np.abs(rgb.astype(int) - expected).mean() < 2.5  # 4 if the matrix is not that of the tag
 
 
 def test_odd_sizes_are_kept(comfy: FakeComfyUI) -> None:
     source = make_video(comfy.base / "in.mkv", num_frames=2, size=(33, 47), pix_fmt="yuv444p")
-    found = restore(comfy.load_quick("deblur"), from_file(source))
-    with av.open(str(found)) as container:
+    restored = restore(comfy.load_quick("deblur"), from_file(source))
+    with av.open(str(restored)) as container:
         frame = next(container.decode(video=0))
     assert (frame.height, frame.width, frame.format.name) == (33, 47, "yuv444p")
 
@@ -111,13 +111,13 @@ def test_a_rotated_clip_comes_out_upright(comfy: FakeComfyUI) -> None:
     source = make_video(comfy.base / "in.mp4", num_frames=2, rotation=90, **H264)
     with av.open(str(source)) as container:
         frame = next(container.decode(video=0))
-        wanted = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-    found = restore(comfy.load_quick("deblur"), from_file(source), crf=1.0)
-    with av.open(str(found)) as container:
+        expected = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+    restored = restore(comfy.load_quick("deblur"), from_file(source), crf=1.0)
+    with av.open(str(restored)) as container:
         frame = next(container.decode(video=0))
         assert frame.rotation == 0
         assert (
-            np.abs(frame.to_ndarray(format="rgb24").astype(int) - wanted).mean() < 5
+            np.abs(frame.to_ndarray(format="rgb24").astype(int) - expected).mean() < 5
         )  # chroma is halved along other axes
 
 
@@ -134,12 +134,12 @@ def test_bytes_in_memory_are_streamed(comfy: FakeComfyUI) -> None:
 def test_a_trim_is_honoured(comfy: FakeComfyUI, start: float, duration: float, frames: range) -> None:
     source = make_video(comfy.base / "in.mp4", num_frames=20, audio=True, **H264)
     model = comfy.load_quick("deblur")
-    whole, found = restore(model, from_file(source)), restore(model, from_file(source, start, duration))
-    np.testing.assert_allclose(brightness(found), [brightness(whole)[n] for n in frames], atol=0.5)
-    assert read_stamps(found) == [Fraction(n, 25) for n in range(len(frames))]
-    seconds = sound_of(found).shape[1] / 48000
+    whole, restored = restore(model, from_file(source)), restore(model, from_file(source, start, duration))
+    np.testing.assert_allclose(brightness(restored), [brightness(whole)[n] for n in frames], atol=0.5)
+    assert read_stamps(restored) == [Fraction(n, 25) for n in range(len(frames))]
+    seconds = sound_of(restored).shape[1] / 48000
     assert seconds == pytest.approx(len(frames) / 25, abs=0.05)
-    times = [time for time, _ in read_packets(found)]
+    times = [time for time, _ in read_packets(restored)]
     assert 0 <= times[0] < 0.03
 
 
@@ -161,8 +161,8 @@ def test_sound_that_mp4_cannot_hold_is_encoded(comfy: FakeComfyUI) -> None:
             container.mux(sound.encode(samples))
         container.mux(video.encode(None))
         container.mux(sound.encode(None))
-    found = restore(comfy.load_quick("deblur"), from_file(path))
-    samples = sound_of(found)
+    restored = restore(comfy.load_quick("deblur"), from_file(path))
+    samples = sound_of(restored)
     assert samples.shape[1] == pytest.approx(24000, abs=2100)
     assert np.abs(samples).max() == pytest.approx(8000 / 32768, rel=0.1)
 
@@ -172,13 +172,13 @@ def test_a_video_in_memory_keeps_frames_and_sound(comfy: FakeComfyUI, channels: 
     images = torch.stack([torch.from_numpy(picture(n, 32, 48)).float() / 255 for n in range(10)])
     wave = 0.5 * torch.sin(torch.arange(16000) * 2 * torch.pi * 440 / 16000).expand(1, channels, -1)
     components = Types.VideoComponents(images, Fraction(10), {"waveform": wave, "sample_rate": 16000})
-    found = restore(comfy.load_quick("deblur"), InputImpl.VideoFromComponents(components), crf=1.0)
-    assert read_stamps(found) == [Fraction(n, 10) for n in range(10)]
-    samples = sound_of(found)
+    restored = restore(comfy.load_quick("deblur"), InputImpl.VideoFromComponents(components), crf=1.0)
+    assert read_stamps(restored) == [Fraction(n, 10) for n in range(10)]
+    samples = sound_of(restored)
     assert samples.shape[0] == channels
     assert samples.shape[1] == pytest.approx(16000, abs=2100)
     assert np.abs(samples).max() == pytest.approx(0.5, abs=0.1)
-    with av.open(str(found)) as container:
+    with av.open(str(restored)) as container:
         rgb = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
     assert np.abs(rgb - 255 * images.numpy()).mean() < 4  # chroma is halved
 

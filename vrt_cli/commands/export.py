@@ -1,4 +1,4 @@
-"""``vrt export``: a model as an ONNX file."""
+"""``vrt export``: writes a model as an ONNX file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-import vrt_core  # its names are looked up when used: `vrt --help` does not wait for torch
+import vrt_core  # names are imported on first use: `vrt --help` does not load torch
 from vrt_core.models import load_network
 from vrt_media.clip import MediaError
 
@@ -39,7 +39,7 @@ def export(
     network = load_network(card)
     if frames is None:
         frames = network.num_input_frames or card.window_frames
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # else it tells of torchvision, which nothing here needs
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # else it warns that torchvision is missing
     part = output.with_name(output.name + ".part")
     try:
         vrt_core.export_onnx(network, part, frames=frames, height=height, width=width)

@@ -1,4 +1,4 @@
-"""`vrt info`: what a file holds."""
+"""`vrt info`: describes a media file or a weights file."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -43,7 +43,7 @@ def _describe_images(folder: Path) -> Iterator[Line]:
 def _describe_media(path: Path) -> Iterator[Line]:
     from av import time_base
 
-    from vrt_media.reader import DEFAULT_RATE, count_frames, open_input
+    from vrt_media.container import average_rate, count_frames, open_input
     from vrt_media.timeline import as_fraction
 
     with open_input(path) as container:
@@ -55,7 +55,7 @@ def _describe_media(path: Path) -> Iterator[Line]:
             if path.suffix.lower() in IMAGE_SUFFIXES:
                 yield from _describe_frame(frame)
                 return
-            rate = as_fraction(stream.average_rate or stream.guessed_rate, DEFAULT_RATE)
+            rate = average_rate(stream)
             total = count_frames(stream, rate)
             yield "video", stream.codec_context.name
             yield from _describe_frame(frame)
@@ -71,7 +71,7 @@ def _describe_media(path: Path) -> Iterator[Line]:
 
 
 def _describe_frame(frame: Any) -> Iterator[Line]:
-    """Size, format and colour of a decoded frame."""
+    """Describe size, format and colour of a decoded frame."""
     from vrt_media.colour import BT709, MATRIX_NAMES, RGB, UNSPECIFIED, colour_of
 
     colour = colour_of(frame)

@@ -1,4 +1,4 @@
-"""``vrt models``, ``vrt download``, and what ``vrt info`` says of a weight file."""
+"""``vrt models``, ``vrt download``, and the description of a weights file for ``vrt info``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-import vrt_core  # its names are looked up when used: `vrt --help` does not wait for torch
+import vrt_core  # names are imported on first use: `vrt --help` does not load torch
+from vrt_core.models import COMPONENTS, find_weights, inspect_weights, models_dir
 
 if TYPE_CHECKING:
     from vrt_core import ModelCard
@@ -31,7 +32,7 @@ def models() -> None:
 
 
 def table_console() -> Console:
-    """Standard output; wide enough for a table where it goes into a pipe or a file."""
+    """Return a console on standard output, wide enough for a table if that is a pipe or a file."""
     out = Console()
     return out if out.is_terminal else Console(width=_PLAIN_WIDTH)
 
@@ -52,12 +53,12 @@ def download_models(
 
 
 def describe_weights(path: str | Path) -> RenderableType:
-    """What ``vrt info`` shows of a weight file: models that it fits, parameters, precision, size, sha256.
+    """Return a table of a weights file: models that it fits, parameters, precision, size, sha256.
 
     Raises:
-        WeightsError: If it is no weight file, or a damaged one.
+        WeightsError: If it is not a weights file, or a damaged one.
     """
-    info = vrt_core.inspect_weights(path)
+    info = inspect_weights(path)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -78,19 +79,19 @@ def describe_weights(path: str | Path) -> RenderableType:
 
 
 def _single_models(card: ModelCard) -> list[ModelCard]:
-    """The card, or those of a chain's links."""
+    """Return the card, or the cards of the models of a chain."""
     return [vrt_core.MODELS[name] for name in card.links] or [card]
 
 
 def _models_table() -> Table:
-    table = Table(title=f"Models folder: {vrt_core.models_dir()}", title_justify="left", title_style="")
+    table = Table(title=f"Models folder: {models_dir()}", title_justify="left", title_style="")
     table.add_column("name", no_wrap=True)
     table.add_column("task", no_wrap=True)
     table.add_column("scale", justify="right", no_wrap=True)
     table.add_column("licence", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("status", overflow="fold")
-    for section in (vrt_core.MODELS, vrt_core.COMPONENTS):
+    for section in (vrt_core.MODELS, COMPONENTS):
         for card in section.values():
             table.add_row(card.name, card.task, f"x{card.scale}", card.licence, _size(card), _status(card))
         table.add_section()
@@ -98,13 +99,13 @@ def _models_table() -> Table:
 
 
 def _size(card: ModelCard) -> str:
-    """Of the file that is here; else what the numbers will take in float32."""
+    """Return the size of the files of a model; of missing files, the size of the parameters in float32."""
     single = _single_models(card)
     paths = [_weights_path(one) for one in single]
     if all(paths):
         return _megabytes(sum(path.stat().st_size for path in paths if path))
-    numbers = [one.parameters for one in single]
-    return "?" if None in numbers else f"~{_megabytes(4 * sum(n for n in numbers if n))}"
+    counts = [one.parameters for one in single]
+    return "?" if None in counts else f"~{_megabytes(4 * sum(n for n in counts if n))}"
 
 
 def _megabytes(num_bytes: int) -> str:
@@ -120,20 +121,20 @@ def _status(card: ModelCard) -> str:
 
 
 def _short(card: ModelCard) -> str:
-    """The shortest way to name a card on the command line: its number, if it has one."""
+    """Return the shortest name of a card for the command line: its number, if it has one."""
     number = card.name.partition("_")[0]
     return number if number.isdecimal() else card.name
 
 
 def _weights_path(card: ModelCard) -> Path | None:
     try:
-        return vrt_core.find_weights(card)
+        return find_weights(card)
     except vrt_core.WeightsError:
         return None
 
 
 def _download_one(card: ModelCard, source: str | None, folder: Path | None) -> None:
-    """Show the licence, fetch with a progress bar on stderr, print the path on stdout."""
+    """Download a model with a progress bar; print the licence on stderr and the path on stdout."""
     err = Console(stderr=True, soft_wrap=True, highlight=False)
     err.print(f"[bold]{card.name}[/bold]: {card.description}")
     err.print(
@@ -154,5 +155,5 @@ def _download_one(card: ModelCard, source: str | None, folder: Path | None) -> N
         err.print("Stopped. The same command goes on from here.")
         raise typer.Exit(130) from None
     typer.echo(path)
-    if folder is not None and folder.expanduser().resolve() != vrt_core.models_dir().resolve():
+    if folder is not None and folder.expanduser().resolve() != models_dir().resolve():
         err.print(f"Found by name only if VRT_MODELS_DIR is {folder}; else give the path of the file.", markup=False)

@@ -1,4 +1,4 @@
-"""`vrt train`: hands over to vrt_train, whose options it shows."""
+"""`vrt train`: runs vrt_train, with its options."""
 
 import importlib
 
@@ -8,7 +8,7 @@ NEEDS = "vrt train needs the training extra: pip install 'vrt-restore[train]'"
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command; what it needs is imported when it runs."""
+    """Add the command; vrt_train is imported when it runs."""
 
     @app.command(
         "train",

@@ -1,4 +1,4 @@
-"""The line of text on a node."""
+"""Texts on nodes."""
 
 
 class PromptServer:

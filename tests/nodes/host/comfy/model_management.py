@@ -12,13 +12,13 @@ class InterruptProcessingException(Exception):
 
 
 class State:
-    """What tests set and look at."""
+    """State that tests set and read."""
 
     device = torch.device("cpu")
     moves_models = True
-    """False: as with --novram."""
+    """Whether models are moved to the device; False with --novram."""
     cancel_after = -1
-    """Checks that pass before a cancel; -1 for none."""
+    """Number of checks before a cancel; -1 for no cancel."""
     checks = 0
     loads: list[dict] = []  # noqa: RUF012 (one for all, on purpose)
 

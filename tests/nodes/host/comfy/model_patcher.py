@@ -1,4 +1,4 @@
-"""The owner of a model."""
+"""Owner of a model."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""Which node runs."""
+"""The node that runs."""

@@ -1,4 +1,4 @@
-"""Which node runs."""
+"""The node that runs."""
 
 from typing import NamedTuple
 

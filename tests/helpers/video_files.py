@@ -1,8 +1,6 @@
-"""Tiny clips made on the spot, a restorer that changes nothing, and files read back without our own colour code."""
+"""Small video files: synthetic clips, and frames read back without the project's colour conversion."""
 
 import shutil
-import time
-from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -10,70 +8,16 @@ from typing import Any, cast
 import av
 import numpy as np
 import pytest
-import torch
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
-from torch import Tensor
 
 from vrt_media.timeline import as_fraction
 
 H, W = 48, 64
 
 
-class IdentityRestorer:
-    """Stands in for `vrt_core.Restorer`: gives every frame back, after holding `lookahead` of them."""
-
-    def __init__(
-        self,
-        *,
-        scale: int = 1,
-        frame_factor: int = 1,
-        lookahead: int = 5,
-        delay_seconds: float = 0,
-        fail_at: int | None = None,
-        needs_sigma: bool = False,
-    ) -> None:
-        self.scale, self.frame_factor, self.needs_sigma = scale, frame_factor, needs_sigma
-        self.device = torch.device("cpu")
-        self._lookahead, self._delay_seconds, self._fail_at = lookahead, delay_seconds, fail_at
-        self.seen: dict[str, Any] = {}
-
-    def stream(
-        self,
-        frames: Iterable[Tensor],
-        *,
-        sigma_255: float | None = None,
-        cuts: Any = "auto",
-        on_step: Callable[[int, int | None], object] | None = None,
-        check: Callable[[], object] | None = None,
-    ) -> Iterator[Tensor]:
-        self.seen = {"sigma_255": sigma_255, "cuts": cuts}
-        held: list[Tensor] = []
-        count = 0
-        for frame in frames:
-            held.append(frame)
-            if len(held) > self._lookahead:
-                yield from self._restore(held.pop(0), count, check, on_step)
-                count += 1
-        while held:
-            yield from self._restore(held.pop(0), count, check, on_step)
-            count += 1
-
-    def _restore(self, frame: Tensor, n: int, check: Any, on_step: Any) -> Iterator[Tensor]:
-        if n == self._fail_at:
-            raise RuntimeError("out of luck")
-        time.sleep(self._delay_seconds)
-        if check:
-            check()
-        if on_step:
-            on_step(n + 1, None)
-        frame = frame.repeat_interleave(self.scale, 1).repeat_interleave(self.scale, 2)
-        for _ in range(self.frame_factor):
-            yield frame
-
-
 def picture(n: int, height: int = H, width: int = W) -> np.ndarray:
-    """A smooth coloured RGB picture that moves with n, (H, W, 3), uint8."""
+    """Return frame n of a smooth moving colour pattern, (H, W, 3), uint8."""
     y, x = np.mgrid[:height, :width]
     wave = [np.sin((x + 2 * n) / 9 + k) * np.cos((y - n) / 7 - k) for k in range(3)]
     return (128 + 90 * np.stack(wave, -1)).round().astype(np.uint8)
@@ -95,10 +39,22 @@ def make_video(
     audio: bool = False,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Encode `picture(0)`, `picture(1)`, ... with libav's own conversions.
+    """Encode `picture(0)`, `picture(1)`, ... with libav's conversions.
 
-    `stamps` are in units of `time_base`; `tags` are matrix, range, primaries, transfer; audio is a second of sine per
-    25 frames.
+    Args:
+        path: File.
+        num_frames: Length of the clip.
+        size: (height, width) of the frames.
+        codec: Video encoder.
+        pix_fmt: Pixel format.
+        rate: Frames per second.
+        stamps: Time stamps in units of `time_base`; 0, 1, ... if None.
+        time_base: Seconds per unit of the time stamps; the duration of a frame if None.
+        tags: Matrix, range, primaries and transfer of the colour; None for an untagged file.
+        aspect: Sample aspect.
+        rotation: Display rotation in degrees.
+        audio: Whether to add a sine in AAC, as long as the video.
+        options: Options of the encoder.
     """
     with av.open(str(path), "w") as container:
         video = cast(VideoStream, container.add_stream(codec, rate=rate, options=options or {}))
@@ -136,13 +92,13 @@ def _add_sine(container: Any, stream: AudioStream, seconds: float) -> None:
 
 
 def read_planes(path: Path) -> list[list[np.ndarray]]:
-    """The samples of every frame, plane by plane, as the decoder gives them."""
+    """Return the samples of every frame, plane by plane, as decoded."""
     with av.open(str(path)) as container:
         return [planes_of(frame) for frame in container.decode(video=0)]
 
 
 def planes_of(frame: av.VideoFrame) -> list[np.ndarray]:
-    """The samples of a frame with one component per plane."""
+    """Return the samples of a frame with one component per plane."""
     kind = np.uint8 if frame.format.components[0].bits <= 8 else np.uint16
     size = np.dtype(kind).itemsize
     return [
@@ -151,7 +107,7 @@ def planes_of(frame: av.VideoFrame) -> list[np.ndarray]:
 
 
 def read_stamps(path: Path) -> list[Fraction]:
-    """When each frame is shown, in seconds."""
+    """Return the time stamp of each frame, in seconds."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         unit = as_fraction(stream.time_base, Fraction(1))
@@ -159,7 +115,7 @@ def read_stamps(path: Path) -> list[Fraction]:
 
 
 def read_packets(path: Path, kind: str = "audio") -> list[tuple[Fraction, bytes]]:
-    """Time and bytes of every packet of the first stream of a kind."""
+    """Return time in seconds and bytes of every packet of the first stream of a kind."""
     with av.open(str(path)) as container:
         stream = next(s for s in container.streams if s.type == kind)
         unit = as_fraction(stream.time_base, Fraction(1))
@@ -167,7 +123,7 @@ def read_packets(path: Path, kind: str = "audio") -> list[tuple[Fraction, bytes]
 
 
 def psnr(a: list[np.ndarray], b: list[np.ndarray], peak: float = 255) -> float:
-    """PSNR over all planes of a frame."""
+    """Return the PSNR over all planes of a frame, in dB."""
     error = np.mean([np.mean((x - y) ** 2.0) for x, y in zip(a, b, strict=True)])
     return float(10 * np.log10(peak**2 / max(error, 1e-12)))
 

@@ -1,0 +1,146 @@
+"""Arguments of `vrt restore`: their declarations for typer, and the parsers of those that are not plain values."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from vrt_core import MAX_SIGMA_255, OPTIONS
+
+if TYPE_CHECKING:
+    from vrt_core.options import Sigma, TilePx
+
+
+def _engine(help: str, **facts: Any) -> Any:
+    return typer.Option(help=help, rich_help_panel="Engine", **facts)
+
+
+def _engine_option(name: str, **facts: Any) -> Any:
+    """Return a typer option with help and range of one of the engine's options."""
+    option = OPTIONS[name]
+    return _engine(option.help, min=None if option.choices else option.min, **facts)
+
+
+def _input(help: str, **facts: Any) -> Any:
+    return typer.Option(help=help, rich_help_panel="Input", **facts)
+
+
+def _output(*flags: str, help: str, **facts: Any) -> Any:
+    return typer.Option(*flags, help=help, rich_help_panel="Output", **facts)
+
+
+Clip = Annotated[
+    str, typer.Argument(metavar="IN", help="Video, folder of images, image, or - for y4m on standard input.")
+]
+Output = Annotated[
+    str,
+    typer.Option("--output", "-o", metavar="OUT", help="Video (.mkv, .mp4, ...), folder for PNGs, .png, or - for y4m."),
+]
+Model = Annotated[str, typer.Option("--model", "-m", help="Name (vrt models lists them) or weights file.")]
+SigmaText = Annotated[
+    str | None,
+    typer.Option(metavar="SIGMA", help="Strength of the noise, 0 to 50 in 8-bit units, or auto; denoising models."),
+]
+
+Device = Annotated[str, _engine("auto, cpu, cuda, cuda:1, ...")]
+Precision = Annotated[Literal["auto", "fp32", "fp16", "bf16"], _engine_option("precision")]
+Window = Annotated[int | None, _engine_option("window_frames", metavar="FRAMES")]
+Overlap = Annotated[int | None, _engine_option("overlap_frames", metavar="FRAMES")]
+TileText = Annotated[str, _engine("auto, 0 (none), 128 or 128x192 (HxW), of the input.", metavar="PX")]
+TileOverlap = Annotated[int | None, _engine_option("tile_overlap_px", metavar="PX")]
+Factor = Annotated[int, _engine_option("factor", metavar="2|4|8")]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Compile the model first, which takes minutes once; for long clips on an accelerator.",
+        rich_help_panel="Engine",
+    ),
+]
+CutsText = Annotated[str, _engine("auto, off, frames where scenes begin (12,80) or a file of them.")]
+
+Start = Annotated[int, _input("First frame to take.", min=0, metavar="FRAME")]
+Frames = Annotated[int | None, _input("Frames to take at most.", min=1, metavar="COUNT")]
+Fps = Annotated[str, _input("Rate of a folder of images: 24, 30000/1001.")]
+
+Codec = Annotated[str | None, _output(help="libx264, libx265, libsvtav1, ffv1, ...; libx264, for .webm libvpx-vp9.")]
+Crf = Annotated[float | None, _output(help="Quality; for libx264 16, lower is better.")]
+Preset = Annotated[str | None, _output(help="Speed; for libx264 medium.")]
+PixFmt = Annotated[str | None, _output(help="yuv420p, yuv420p10le, ...; as the input.")]
+CodecOptions = Annotated[
+    list[str] | None, _output(metavar="NAME=VALUE", help="Further encoder option; may be repeated.")
+]
+Overwrite = Annotated[bool, _output("-y", help="Replace what is there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
+
+
+def parse_codec_option(text: str) -> tuple[str, str]:
+    """Return name and value of an encoder option."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--codec-option")
+    return name, value
+
+
+def parse_rate(text: str) -> Fraction:
+    """Return frames per second."""
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise typer.BadParameter(f"{text!r} is no rate between 0 and 1000 frames per second", param_hint="--fps")
+    return rate.limit_denominator(1001 * 1000)
+
+
+def parse_sigma(text: str | None) -> "Sigma | None":
+    """Return the noise level in 8-bit units, "auto", or None."""
+    if text is None or text == "auto":
+        return text
+    try:
+        sigma = float(text)
+    except ValueError:
+        sigma = -1.0
+    if not 0 <= sigma <= MAX_SIGMA_255:
+        raise typer.BadParameter(f"{text!r} is neither auto nor in 0 to {MAX_SIGMA_255}", param_hint="--sigma")
+    return sigma
+
+
+def parse_tile(text: str) -> "TilePx":
+    """Return the tile size in pixels: one number, (height, width), or "auto"."""
+    if text == "auto":
+        return "auto"
+    try:
+        sizes = [int(part) for part in text.lower().split("x")]
+    except ValueError:
+        sizes = []
+    if len(sizes) == 1:
+        return sizes[0]
+    if len(sizes) != 2:
+        raise typer.BadParameter(f"{text!r} is not auto, 0, a size, or HxW", param_hint="--tile")
+    return sizes[0], sizes[1]
+
+
+def parse_cuts(text: str, start: int) -> Literal["auto", "off"] | list[int]:
+    """Return the first frames of scenes, counted from frame `start` of the file.
+
+    Args:
+        text: "auto", "off", frame numbers with commas, or a file with one number a line; # begins a comment.
+        start: First frame that is restored.
+    """
+    if text in ("auto", "off"):
+        return text
+    path = Path(text)
+    if path.is_file():
+        words = [line.partition("#")[0].strip() for line in path.read_text().splitlines()]
+    else:
+        words = text.split(",")
+    try:
+        numbers = sorted({int(word) for word in words if word})
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is neither auto, off, frame numbers with commas, nor a file of frame numbers",
+            param_hint="--cuts",
+        ) from None
+    return [n - start for n in numbers if n > start]

@@ -1,0 +1,106 @@
+"""Resampling of chroma planes between the chroma grid and the luma grid, with the Catmull-Rom cubic.
+
+Chroma samples sit where the frame's siting tag says. Weights are computed in float64, sums in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import av
+import torch.nn.functional as F
+from torch import Tensor
+
+from .colour import BOTTOM, BOTTOM_LEFT, CENTRE, TOP, TOP_LEFT
+
+
+def chroma_factors(pix_fmt: str) -> tuple[int, int]:
+    """Return the number of luma samples per chroma sample, (down, across): (2, 2) for 4:2:0."""
+    layout = av.VideoFormat(pix_fmt, 16, 16)
+    chroma = [c for c in layout.components if not c.is_alpha][-1]
+    return 16 // chroma.height, 16 // chroma.width
+
+
+def catmull_rom(distance: float) -> float:
+    """Return the Catmull-Rom kernel (Keys' cubic with a = -0.5) at a distance, in samples."""
+    d = abs(distance)
+    if d < 1:
+        return 1.5 * d**3 - 2.5 * d**2 + 1
+    return -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2 if d < 2 else 0.0
+
+
+def upsample_chroma(chroma: Tensor, size: tuple[int, int], pix_fmt: str, siting: int) -> Tensor:
+    """Interpolate a chroma plane on the luma grid.
+
+    Args:
+        chroma: (h, w) on the chroma grid.
+        size: (H, W) of the luma grid.
+        pix_fmt: Pixel format, which gives the subsampling.
+        siting: Position of chroma samples, as in `Colour.siting`.
+
+    Returns:
+        (H, W).
+    """
+    (height, width), (down, across) = size, chroma_factors(pix_fmt)
+    vertical, horizontal = _offsets((down, across), siting)
+    chroma = _upsample_rows(chroma.T, down, vertical).T[:height]  # (H, w)
+    return _upsample_rows(chroma, across, horizontal)[:, :width]  # (H, W)
+
+
+def downsample_chroma(chroma: Tensor, pix_fmt: str, siting: int) -> Tensor:
+    """Average a chroma plane on the luma grid, (H, W), on the chroma grid; sizes are rounded up."""
+    down, across = chroma_factors(pix_fmt)
+    vertical, horizontal = _offsets((down, across), siting)
+    return _downsample_rows(_downsample_rows(chroma, across, horizontal).T, down, vertical).T
+
+
+def _offsets(factors: tuple[int, int], siting: int) -> tuple[float, float]:
+    """Return the position of the first chroma sample, in luma samples (down, across).
+
+    A centred sample lies half a sample off the first luma sample. Without a tag, chroma is centred vertically and on
+    the luma column horizontally ("left"), as in MPEG-2 and H.264.
+    """
+    down, across = factors
+    centred_across = siting in (CENTRE, TOP, BOTTOM)
+    vertical = 0.0 if siting in (TOP_LEFT, TOP) else (down - 1) if siting in (BOTTOM_LEFT, BOTTOM) else (down - 1) / 2
+    return vertical, (across - 1) / 2 if centred_across else 0.0
+
+
+def _upsample_rows(x: Tensor, factor: int, offset: float) -> Tensor:
+    """(N, L) -> (N, factor * L): output sample j lies at (j - offset) / factor among the input samples."""
+    if factor == 1:
+        return x
+    margin = 3 + factor
+    padded = F.pad(x[None], (margin, margin), mode="replicate")[0]
+    out = x.new_empty(*x.shape, factor)  # (N, L, phase)
+    for phase in range(factor):
+        position = (phase - offset) / factor
+        first = math.floor(position) - 1
+        out[..., phase] = _weighted_sum(
+            (catmull_rom(position - tap), padded[:, margin + tap : margin + tap + x.shape[1]])
+            for tap in range(first, first + 4)
+        )
+    return out.flatten(1)  # (N, factor * L)
+
+
+def _downsample_rows(x: Tensor, factor: int, offset: float) -> Tensor:
+    """(N, L) -> (N, ceil(L / factor)): output sample i is the mean under the kernel at factor * i + offset."""
+    if factor == 1:
+        return x
+    length = math.ceil(x.shape[1] / factor)
+    taps = range(math.ceil(offset - 2 * factor), math.floor(offset + 2 * factor) + 1)
+    weights = [catmull_rom((tap - offset) / factor) for tap in taps]
+    margin = 2 * factor
+    padded = F.pad(x[None], (margin, margin + 2 * factor), mode="replicate")[0]
+    samples = (padded[:, margin + tap :: factor][:, :length] for tap in taps)
+    return _weighted_sum(zip(weights, samples, strict=True)) / sum(weights)
+
+
+def _weighted_sum(terms: Iterable[tuple[float, Tensor]]) -> Tensor:
+    """Return the sum of weight * samples, without holding the products."""
+    (weight, samples), *rest = [term for term in terms if term[0]]
+    total = samples * weight
+    for weight, samples in rest:
+        total.add_(samples, alpha=weight)
+    return total

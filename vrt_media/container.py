@@ -1,0 +1,94 @@
+"""Media files as containers: opening them, and what they say of their video stream."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import IO
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError, InvalidDataError
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from .clip import MediaError
+from .timeline import as_fraction
+
+DEFAULT_RATE = Fraction(25)
+"""Frames per second of a video that does not give its rate."""
+MAX_COUNTED_BYTES = 1 << 30
+"""Size of the largest file that is read through to count its frames, if its header does not give their number."""
+
+MediaFile = str | Path | IO[bytes]
+"""Path of a file, "-" for standard input, or a file in memory."""
+
+
+def name_of(source: MediaFile) -> str:
+    """Return the name of a file, for messages."""
+    if isinstance(source, (str, Path)):
+        return "standard input" if str(source) == "-" else str(source)
+    return "the video in memory"
+
+
+def open_input(source: MediaFile) -> InputContainer:
+    """Open a file.
+
+    Raises:
+        MediaError: If the file does not exist, or if libav cannot read it.
+    """
+    name = name_of(source)
+    is_piped = str(source) == "-"
+    if is_piped and sys.stdin.isatty():
+        raise MediaError("- reads y4m from standard input, but nothing is piped into it")
+    path = Path(source) if isinstance(source, (str, Path)) else None
+    try:
+        return av.open("pipe:0" if is_piped else source if path is None else str(source), "r")
+    except InvalidDataError as error:
+        is_empty = path is not None and path.is_file() and not path.stat().st_size
+        reason = "it is empty (0 bytes)" if is_empty else f"no video or image that can be read ({error.strerror})"
+        raise MediaError(f"{name}: {reason}") from None
+    except FFmpegError as error:
+        raise MediaError(f"{name}: {error.strerror}") from None
+
+
+def main_video(container: InputContainer, name: str) -> VideoStream:
+    """Return the first video stream that is not a cover picture.
+
+    Raises:
+        MediaError: If there is none.
+    """
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        raise MediaError(f"{name}: no video stream in it")
+    return streams[0]
+
+
+def average_rate(stream: VideoStream) -> Fraction:
+    """Return the frames per second of a stream, on average."""
+    return as_fraction(stream.average_rate or stream.guessed_rate, DEFAULT_RATE)
+
+
+def count_frames(stream: VideoStream, rate: Fraction) -> int | None:
+    """Return the number of frames of a stream, None if unknown.
+
+    It is read from the header; else the packets of small files are counted, else it is computed from the duration.
+    """
+    if stream.frames:
+        return stream.frames
+    path = Path(stream.container.name)
+    if path.is_file() and path.stat().st_size <= MAX_COUNTED_BYTES:
+        with suppress(FFmpegError), av.open(str(path)) as again:
+            return sum(packet.size > 0 for packet in again.demux(again.streams[stream.index])) or None
+    seconds = duration_seconds(stream)
+    return None if seconds is None else round(seconds * rate)
+
+
+def duration_seconds(stream: VideoStream) -> Fraction | None:
+    """Return the duration of a stream, or else of its file, in seconds; None if neither has one."""
+    if stream.duration and stream.time_base:
+        return stream.duration * as_fraction(stream.time_base, Fraction(1))
+    duration = getattr(stream.container, "duration", None)
+    return Fraction(duration, av.time_base) if duration else None
