@@ -10,7 +10,11 @@ import pytest
 from tests.nodes.comfy_server import REPO, Server, complaints_in, find_comfyui, serving
 from tests.nodes.fake import comfy, tiny_files  # noqa: F401 (fixtures)
 from tests.nodes.media import make_inputs
-from tests.one_thread import one_thread  # noqa: F401 (fixture)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread: None) -> None:
+    """Compute with one thread in all tests of this folder: they compare frames bit for bit."""
 
 
 @pytest.fixture(scope="session")

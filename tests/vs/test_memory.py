@@ -80,7 +80,7 @@ def test_the_estimate_bounds_the_frames_in_memory_with_several_devices() -> None
     barrier = threading.Barrier(4)  # all workers restore a window at the same time
     restorers = [fake(8, 2) for _ in range(2)]
     meter = PeakMeter(*restorers, before=lambda: barrier.wait(timeout=60))
-    source = Source(8 * 6 + 2, width=320, height=180)  # 8 windows, so that the barrier opens twice
+    source = Source(16 * 6 + 2, width=320, height=180)  # 16 windows, 4 for each worker
     meter.run(filtered(source.clip, *restorers, num_streams=2), 32)
     estimate = restoration_bytes(source.clip, source.clip.format, 1, 8, 2, num_workers=4)
     assert 0.6 * estimate < meter.peak_bytes < 1.25 * estimate
@@ -88,16 +88,16 @@ def test_the_estimate_bounds_the_frames_in_memory_with_several_devices() -> None
 
 def test_frames_requested_before_a_run_are_freed() -> None:
     def peak_of_a_run(*requested_before: int) -> int:
-        source, restorer = Source(400, width=320, height=180), fake(8, 2)
+        source, restorer = Source(120, width=160, height=90), fake(8, 2)
         meter = PeakMeter(restorer)
         clip = filtered(source.clip, restorer)
         fetch(clip, requested_before)
         meter.peak_bytes = 0
-        meter.run(clip[:60], 1)
+        meter.run(clip[:36], 1)
         return meter.peak_bytes
 
     vs.core.num_threads = 1
-    assert peak_of_a_run(300, 200, 100, 350) < 1.05 * peak_of_a_run()
+    assert peak_of_a_run(110, 90, 80, 115) < 1.05 * peak_of_a_run()
 
 
 @pytest.mark.parametrize("requests", [1, 12])

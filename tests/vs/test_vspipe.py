@@ -33,8 +33,8 @@ def test_every_task_gives_the_frames_of_the_core(models: dict[str, Path], clip: 
     restorer = load_restorer(models[task], device="cpu", window_frames=4, overlap_frames=1, tile_px=0)
     expected = restorer.restore(clip[:9], cuts="off").numpy()
     source = as_clip(clip[:9], vs.RGBS)
-    clip = restore(source, model=str(models[task]), window=4, overlap=1, device="cpu", tile=0)
-    assert differing(fetch(clip, [8, 2, 3, 0, 5]), expected) == []
+    restored = restore(source, model=str(models[task]), window=4, overlap=1, device="cpu", tile=0)
+    assert differing(fetch(restored, [8, 2, 3, 0, 5]), expected) == []
 
 
 def test_cuts_and_windows_matter_to_these_networks(models: dict[str, Path], clip: torch.Tensor) -> None:
