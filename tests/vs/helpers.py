@@ -4,7 +4,7 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from vs_plugin.cache_sizes import window_cache_frames
 from vs_plugin.graph import build_graph
 from vs_plugin.restoration import WindowGrid
 
-core = cast(Any, vs.core)  # VapourSynth's stubs list no filters
+core: Any = vs.core  # VapourSynth's stubs list no filters
 
 
 def fake(window: int, overlap: int, **facts: Any) -> Restorer:

@@ -6,12 +6,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import vapoursynth as vs
 
+from tests.helpers.weights import TINY_CONFIG
 from tests.vs.helpers import core
 from vrt_core import ModelCard, build_network
 from vrt_core.models import save_weights
@@ -19,17 +19,6 @@ from vs_plugin.frames import write_frame
 
 ROOT = Path(__file__).parents[2]
 VSPIPE = Path(vs.__file__).with_name("vspipe")  # the script of this name in a venv is a wrapper that hides signals
-NETWORK: dict[str, Any] = {
-    "depths": [2] * 7 + [1, 1],
-    "indep_reconsts": [8],
-    "embed_dims": [8] * 7 + [12, 12],
-    "num_heads": [2] * 9,
-    "window_size": [2, 4, 4],
-    "img_size": [4, 32, 32],
-    "pa_frames": 2,
-    "deformable_groups": 2,
-    "flow_channels": [4, 8, 4, 2],
-}
 CUT = 6
 
 SCRIPT = """
@@ -89,9 +78,9 @@ def make_models(folder: Path) -> dict[str, Path]:
     """Random weights, by task."""
     paths = {}
     for task, scale in (("deblur", 1), ("denoise", 1), ("sr", 2), ("interpolate", 1)):
-        config = {**NETWORK, "upscale": scale, "nonblind_denoising": task == "denoise"}
+        config = {**TINY_CONFIG, "upscale": scale, "nonblind_denoising": task == "denoise"}
         if task == "interpolate":
-            config.update(pa_frames=0, indep_reconsts=[])
+            config["pa_frames"] = 0
         torch.manual_seed(scale)
         network = build_network(**config)
         for parameter in network.parameters():  # the initial weights would hardly change the clip

@@ -56,7 +56,7 @@ def test_a_clip_must_be_a_clip() -> None:
 def test_clips_on_the_gpu_are_refused(clip: vs.VideoNode) -> None:
     """VapourSynth R80 and later have such clips; a real one needs a Vulkan driver."""
     with pytest.raises(vs.Error, match=r"^vrt: sigma must be in main memory.*use sigma\.std\.GPUDownload\(\) first"):
-        check_in_memory(cast(Any, SimpleNamespace(gpu_resident=True)), "sigma")
+        check_in_memory(cast(vs.VideoNode, SimpleNamespace(gpu_resident=True)), "sigma")
     check_in_memory(clip, "clip")
 
 

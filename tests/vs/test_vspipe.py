@@ -58,7 +58,8 @@ def test_cuts_are_detected_in_the_frames(models: dict[str, Path], clip: torch.Te
 
 
 def test_half_frames_are_computed_in_the_faster_precision(models: dict[str, Path], clip: torch.Tensor) -> None:
-    source, half = as_clip(clip[:3], vs.RGBH), clip[:3].half()
+    small = clip[:3, :, :16, :18]
+    source, half = as_clip(small, vs.RGBH), small.half()
     pairs: list[tuple[Precision, Precision]] = [("auto", "fp32"), ("fp16", "fp16")]  # a CPU is not faster in half
     second_frames = []
     for precision, dtype in pairs:
