@@ -1,6 +1,6 @@
-"""VRT for VapourSynth: a clip in, the restored clip out.
+"""VRT video restoration as a VapourSynth filter.
 
-In a script, ``from vsvrt import restore`` and ``clip = restore(clip, model="denoise-small", sigma=20)``.
+In a script: ``from vsvrt import restore`` and ``clip = restore(clip, model="denoise-small", sigma=20)``.
 """
 
 from .filter import restore

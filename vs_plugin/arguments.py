@@ -1,29 +1,28 @@
-"""The arguments of the filter, refused with a reason."""
+"""Validation of the filter's arguments; each error names the value, the rule and what to do."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import vapoursynth as vs
 
 from vrt_core import OPTIONS
+from vrt_core.options import Precision
 
 from .scene_props import CutSource
 
 if TYPE_CHECKING:
     from vrt_core import Restorer
 
-Precision = Literal["auto", "fp32", "fp16", "bf16"]
-
 FORMATS: dict[int, Precision] = {int(vs.RGBS): "fp32", int(vs.RGBH): "auto"}
-"""Formats of clips, and what models compute in for them: half only where it is faster, which on a CPU it is not."""
+"""Accepted formats, and the precision that ``precision="auto"`` selects for each."""
 
 
 def check_clip(clip: object) -> None:
-    """Raise vs.Error for a clip that no model could take."""
+    """Raise vs.Error unless models can read the clip."""
     if not isinstance(clip, vs.VideoNode):
         raise vs.Error(f"vrt: clip must be a video node, got {type(clip).__name__}")
     if clip.format.id == vs.NONE or clip.width == 0:
@@ -43,14 +42,15 @@ def check_clip(clip: object) -> None:
 def check_choices(
     *, model: object, device: object, precision: object, cuts: object, num_streams: object, compile: object
 ) -> list[str]:
-    """Return the devices, each by its name; raise vs.Error if an argument is none of what it can be."""
+    """Return the names of the devices; raise vs.Error if an argument has a wrong type or is not among its choices."""
     if not isinstance(model, (str, Path)):
         raise vs.Error(f"vrt: model must be a name or the path of a weights file, got {model!r}")
     if not isinstance(compile, bool):
         raise vs.Error(f"vrt: compile must be True or False, got {compile!r}")
-    for name, value, kind in (("cuts", cuts, CutSource), ("precision", precision, Precision)):
-        if value not in get_args(kind):
-            raise vs.Error(f"vrt: {name} must be one of {', '.join(get_args(kind))}, got {value!r}")
+    choices = {"cuts": get_args(CutSource), "precision": OPTIONS["precision"].choices}
+    for name, value in (("cuts", cuts), ("precision", precision)):
+        if value not in choices[name]:
+            raise vs.Error(f"vrt: {name} must be one of {', '.join(map(str, choices[name]))}, got {value!r}")
     if not isinstance(num_streams, int) or isinstance(num_streams, bool) or num_streams < 1:
         raise vs.Error(f"vrt: num_streams must be a whole number of at least 1 window, got {num_streams!r}")
     listed: Sequence[object] = device if isinstance(device, (list, tuple)) else [device]
@@ -61,9 +61,9 @@ def check_choices(
 
 
 def check_sigma(sigma: object, clip: vs.VideoNode, restorer: Restorer, model: str) -> None:
-    """Raise vs.Error if the noise level does not go with the model or the clip."""
-    most = OPTIONS["sigma_255"].most
-    assert most is not None
+    """Raise vs.Error if the noise level does not suit the model or the clip."""
+    max_sigma = OPTIONS["sigma_255"].max
+    assert max_sigma is not None
     if not restorer.needs_sigma:
         if sigma is not None:
             raise vs.Error(f"vrt: model {model!r} takes no sigma, got {_name(sigma)}; leave it out")
@@ -74,14 +74,18 @@ def check_sigma(sigma: object, clip: vs.VideoNode, restorer: Restorer, model: st
         )
     elif isinstance(sigma, vs.VideoNode):
         _check_sigma_clip(sigma, clip)
-        if [link.needs_sigma for link in restorer.links].index(True) or sum(x.needs_sigma for x in restorer.links) > 1:
+        first, *others = restorer.runners
+        if not first.needs_sigma or any(runner.needs_sigma for runner in others):
             raise vs.Error(
                 f"vrt: a clip as sigma is for the first model of a chain alone, and model {model!r} is not such a "
                 "chain; call restore for each of its models"
             )
-    elif sigma != "auto" and (not isinstance(sigma, Real) or isinstance(sigma, bool) or not 0 <= float(sigma) <= most):
+    elif sigma != "auto" and not (
+        isinstance(sigma, Real) and not isinstance(sigma, bool) and 0 <= float(sigma) <= max_sigma
+    ):
         raise vs.Error(
-            f"vrt: sigma must be a number from 0 to {most:g}, in 8-bit units, 'auto', or a clip, got {_name(sigma)}"
+            f"vrt: sigma must be a number from 0 to {max_sigma:g}, in 8-bit units, 'auto', or a clip, got "
+            f"{_name(sigma)}"
         )
 
 
@@ -91,16 +95,15 @@ def _check_sigma_clip(sigma: vs.VideoNode, clip: vs.VideoNode) -> None:
             f"vrt: sigma must be GRAYS or GRAYH with the level of each pixel in 8-bit units, got {sigma.format.name}; "
             "e.g. mask.resize.Point(format=vs.GRAYS).std.Expr('x 20 *')"
         )
-    ours, theirs = ((node.width, node.height, node.num_frames) for node in (sigma, clip))
-    if ours != theirs:
-        wanted, got = ("{}x{} px and {} frames".format(*facts) for facts in (theirs, ours))
-        raise vs.Error(f"vrt: sigma must be as large and as long as clip, {wanted}, got {got}")
+    expected, given = (f"{node.width}x{node.height} px and {node.num_frames} frames" for node in (clip, sigma))
+    if given != expected:
+        raise vs.Error(f"vrt: sigma must be as large and as long as clip, {expected}, got {given}")
     check_in_memory(sigma, "sigma")
 
 
 def check_in_memory(clip: vs.VideoNode, name: str) -> None:
-    """Raise vs.Error for a clip whose frames lie on a GPU."""
-    if getattr(clip, "gpu_resident", False):  # from R80 on
+    """Raise vs.Error for a clip whose frames are in GPU memory."""
+    if getattr(clip, "gpu_resident", False):  # VapourSynth R80 and later
         raise vs.Error(f"vrt: {name} must be in main memory, got one on the GPU; use {name}.std.GPUDownload() first")
 
 

@@ -1,10 +1,10 @@
-"""Messages of the core as a script's author should see them: on one line, with the arguments by our names."""
+"""Error messages of the core in the form that VapourSynth reports: one line, with the filter's argument names."""
 
 from __future__ import annotations
 
 import re
 
-_NAMES = {
+_ARGUMENT_NAMES = {
     "name_or_path": "model",
     "sigma_255": "sigma",
     "window_frames": "window",
@@ -15,6 +15,6 @@ _NAMES = {
 
 
 def one_line(error: Exception) -> str:
-    """Return the message of an error of the core."""
-    words = " ".join(str(error).split())
-    return re.sub(r"\w+", lambda word: _NAMES.get(word[0], word[0]), words)
+    """Return the message of an error of the core on one line, with the names of the filter's arguments."""
+    message = " ".join(str(error).split())
+    return re.sub(r"\w+", lambda word: _ARGUMENT_NAMES.get(word[0], word[0]), message)

@@ -1,4 +1,4 @@
-"""The filter as scripts call it: loads the model on every device, and hands over to the graph."""
+"""The filter as scripts call it: checks the arguments, loads the model on each device, and builds the graph."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import Literal
 
 import vapoursynth as vs
 
-from vrt_core import Sigma, VRTError, load_restorer, pick_device, usable_bytes
+from vrt_core import RestoreOptions, VRTError, load_restorer
+from vrt_core.hardware import pick_device, usable_bytes
+from vrt_core.options import Precision, Sigma
 
-from .arguments import FORMATS, Precision, check_choices, check_clip, check_sigma
+from .arguments import FORMATS, check_choices, check_clip, check_sigma
 from .errors import one_line
-from .graph import restored
+from .graph import build_graph
 from .scene_props import CutSource
 
 
@@ -35,78 +37,80 @@ def restore(
     num_streams: int = 1,
     compile: bool = False,
 ) -> vs.VideoNode:
-    """Restore a clip with a VRT model: the model decides whether it is denoised, deblurred, enlarged, interpolated.
+    """Restore a clip with a VRT model; the model determines whether frames are denoised, deblurred, enlarged, doubled.
 
-    Every frame of the result depends on its number alone, in whatever order frames are asked for, and is the one that
-    ``vrt restore`` makes of the same RGB frames. Frame properties stay as they are. Values are neither scaled nor
+    Every frame of the result depends on its number alone, not on the order of requests, and equals the frame that
+    ``vrt restore`` computes from the same RGB frames. Frame properties are preserved. Values are neither scaled nor
     clamped.
 
-    Models that interpolate double the frame rate (or more, see ``factor``): the frames of ``clip`` stay as they are,
-    durations are halved, also those of clips with a variable rate, and the last frame of a scene is shown twice, so
-    that sound stays in place.
+    Models that interpolate double the frame rate (or more, see ``factor``): the frames of ``clip`` are unchanged,
+    durations are halved, also those of clips with a variable frame rate, and the last frame of a scene is repeated,
+    so that sound stays in sync.
 
     Args:
         clip: RGBS or RGBH of constant size, RGB in [0, 1].
         model: Name of a model (``vrt models`` lists them), or path of a file with its weights; several joined by "+"
-            work one after another.
+            run one after another.
         sigma: Standard deviation of the noise in ``clip``, 0 to 50 in 8-bit units, for models that denoise: a number;
-            a GRAYS or GRAYH clip of it, as long and as large as ``clip``, a level for each pixel; or "auto" to
+            a GRAYS or GRAYH clip as long and as large as ``clip``, with the level of each pixel; or "auto" to
             estimate it from the frames of each window.
-        factor: Frames that come out for each that goes in, for models that interpolate: 2, 4 or 8.
-        device: "auto", "cpu", "cuda", "cuda:1", ...; or several, as in ["cuda:0", "cuda:1"], which take turns at the
-            windows of the clip.
-        precision: What the model computes in. "auto" is fp32 for RGBS, and for RGBH fp16 on an accelerator that is
-            faster in it.
-        window: Frames that the model sees at once; the model's own default if None.
-        overlap: Frames that two neighbouring windows share and are cross-faded over; the model's default if None.
-        tile: Size of the tiles that a frame is cut into, in pixels of ``clip``: one number, (height, width), 0 for
+        factor: Output frames per input frame, for models that interpolate: 2, 4 or 8.
+        device: "auto", "cpu", "cuda", "cuda:1", ...; or several, as in ["cuda:0", "cuda:1"], which restore windows
+            of the clip in turn.
+        precision: Precision in which the model computes. "auto" is fp32 for RGBS; for RGBH it is fp16 on an
+            accelerator that is faster in it, else fp32.
+        window: Frames that the model sees together; the model's own number if None.
+        overlap: Frames that two windows share and are cross-faded over; the model's own number if None.
+        tile: Size of the tiles that frames are cut into, in pixels of ``clip``: one number, (height, width), 0 for
             whole frames, or "auto" for what the memory allows, shared by the windows that a device restores at once.
-        tile_overlap: Pixels that two neighbouring tiles share; the model's default if None.
-        cuts: Where scene cuts come from, which no frame is restored across: "auto" looks for them in the frames, as
-            ``vrt restore`` does; "props" takes ``_SceneChangePrev`` and ``_SceneChangeNext`` as a filter before this
-            one has set them; "off" knows of none.
-        num_streams: Windows that each device restores at once. More than one takes as much more memory, and helps
-            where one window does not keep the device busy. Then, and with several devices, ask for more frames at
-            once: ``vspipe -r`` with (devices x num_streams x window), or as large a ``core.num_threads``.
-        compile: Whether to compile the model with ``torch.compile``: the first window takes minutes, or seconds where
-            torch's cache has it from before. For accelerators; on a CPU a pass takes a quarter longer.
+        tile_overlap: Pixels that two tiles share; the model's own number if None.
+        cuts: Source of the scene cuts, across which nothing is mixed: "auto" detects them in the frames, as
+            ``vrt restore`` does; "props" reads ``_SceneChangePrev`` and ``_SceneChangeNext``, set by an earlier
+            filter; "off" assumes one scene.
+        num_streams: Windows that each device restores at once. Each takes the memory of a network pass; more than one
+            helps where one window does not keep the device busy. Then, and with several devices, request more frames
+            at once: ``vspipe -r`` with (devices x num_streams x window), or as large a ``core.num_threads``.
+        compile: Whether to compile the model with ``torch.compile``: the first window takes minutes, or seconds if
+            torch's cache has the compiled model. For accelerators; on a CPU a pass takes a quarter longer.
 
     Returns:
-        The restored clip, in the format of ``clip``; larger than it if the model enlarges, with more frames if it
-        interpolates.
+        The restored clip, in the format of ``clip``; larger if the model enlarges, with more frames if it interpolates.
 
     Raises:
-        vs.Error: If an argument does not fit, or the model is not there; the message says what to do.
+        vs.Error: If an argument is wrong or the model's weights are missing; the message says what to do.
     """
     check_clip(clip)
     devices = check_choices(
         model=model, device=device, precision=precision, cuts=cuts, num_streams=num_streams, compile=compile
     )
-    if compile:  # VapourSynth prints whatever is logged, and the compiler's cache tells of every lock
+    if compile:  # VapourSynth prints all log messages, and torch's compiler cache logs every lock
         logging.getLogger("filelock").setLevel(logging.WARNING)
     try:
+        options = RestoreOptions(
+            precision=FORMATS[clip.format.id] if precision == "auto" else precision,
+            window_frames=window,
+            overlap_frames=overlap,
+            tile_px=tile,
+            tile_overlap_px=tile_overlap,
+            factor=factor,
+            compile=compile,
+        )
         with contextlib.redirect_stdout(sys.stderr):  # stdout is the video
             restorers = [
                 load_restorer(
                     model,
+                    options,
                     device=each,
-                    precision=FORMATS[clip.format.id] if precision == "auto" else precision,
-                    window_frames=window,
-                    overlap_frames=overlap,
-                    tile_px=tile,
-                    tile_overlap_px=tile_overlap,
-                    factor=factor,
-                    memory_bytes=_share_of_memory(each, num_streams * devices.count(each)),
-                    compile=compile,
+                    memory_bytes=_memory_per_window(each, num_streams * devices.count(each)),
                 )
                 for each in devices
             ]
         check_sigma(sigma, clip, restorers[0], str(model))
-        return restored(clip, restorers, sigma=sigma, cuts=cuts, num_streams=num_streams)
+        return build_graph(clip, restorers, sigma=sigma, cuts=cuts, num_streams=num_streams)
     except VRTError as error:
         raise vs.Error(f"vrt: {one_line(error)}") from error
 
 
-def _share_of_memory(device: str, num_windows: int) -> int | None:
-    """Return what each of so many windows at once may take on a device; None leaves it to the core."""
+def _memory_per_window(device: str, num_windows: int) -> int | None:
+    """Return the bytes that each of ``num_windows`` concurrent windows may take; None: the core decides for one."""
     return usable_bytes(pick_device(device)) // num_windows if num_windows > 1 else None

@@ -1,95 +1,56 @@
-"""How many frames VapourSynth is made to keep, and what that takes."""
+"""Cache of computed frames in Python: VapourSynth empties all of its own caches when it is short of memory."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable
+
 import vapoursynth as vs
 
-_WARN_FROM = 0.75  # of core.max_cache_size
-_MARGIN = 1.25  # measured peaks lay up to 14 % above the estimate
 
+class FrameCache:
+    """The last computed frames. Threads may share it.
 
-def cached_frames(window_frames: int, stride: int, num_lanes: int = 1) -> int:
-    """Return how many source frames to keep, so that each is asked for once though requests overtake each other.
-
-    Enough for two windows and the frames around them, in runs forwards and backwards.
-
-    Args:
-        window_frames: In a window.
-        stride: From one window to the next.
-        num_lanes: Windows that are restored at once.
+    With many requests in flight, windows are restored out of order. The cache evicts the oldest window whose output
+    frames have all been delivered, so that a window that was restored early is still there when its frames are
+    requested. If none is delivered, it evicts the oldest: requests in flight then span more windows than the cache
+    holds.
     """
-    return window_frames + 2 + (1 + num_lanes) * max(stride, 4)
 
+    def __init__(self, max_frames: int) -> None:
+        self._max_frames, self._lock = max_frames, threading.Lock()
+        self._frames: dict[int, vs.VideoFrame] = {}  # in order of insertion
+        self._undelivered: dict[int, set[int]] = {}  # by frame: its output frames that were not requested yet
 
-def kept_windows(overlap_frames: int, num_lanes: int = 1) -> int:
-    """Return how many restored windows to keep, so that each is restored once in a run through the clip.
+    def get(self, n: int) -> vs.VideoFrame | None:
+        """Return frame n, None if it is not cached."""
+        with self._lock:
+            return self._frames.get(n)
 
-    Where windows overlap, a frame asks for two of them, one after the other: with two kept, some requests came too
-    late for the first (about one in 4000, more with windows of a few frames).
-    """
-    return (3 if overlap_frames else 2) + num_lanes - 1
+    def put(self, n: int, frame: vs.VideoFrame, outputs: Iterable[int] = ()) -> vs.VideoFrame:
+        """Cache frame n, and return it.
 
+        Args:
+            n: Its number.
+            frame: The frame.
+            outputs: Numbers of the output frames that are read from it; see ``mark_delivered``.
+        """
+        with self._lock:
+            self._frames[n], self._undelivered[n] = frame, set(outputs)
+            while len(self._frames) > self._max_frames:
+                # The first that is delivered, or is far from where the clip is read now; else the oldest.
+                k = max(self._frames, key=lambda k: not self._undelivered[k] or abs(k - n) > 2 * self._max_frames)
+                del self._frames[k], self._undelivered[k]
+        return frame
 
-def kept_between(num_lanes: int = 1) -> int:
-    """Return how many interpolated frames to keep, for consumers that are a little apart."""
-    return 3 + num_lanes
+    def mark_delivered(self, n: int) -> None:
+        """Record that output frame n was read from all cached frames that contribute to it."""
+        with self._lock:
+            for outputs in self._undelivered.values():
+                outputs.discard(n)
 
-
-def frame_bytes(clip: vs.VideoNode, scale: int = 1) -> int:
-    """Return what a frame takes, enlarged so many times."""
-    return clip.format.num_planes * clip.width * clip.height * clip.format.bytes_per_sample * scale**2
-
-
-def estimate_windows(
-    source: vs.VideoNode,
-    vs_format: vs.VideoFormat,
-    scale: int,
-    window_frames: int,
-    overlap_frames: int,
-    num_lanes: int = 1,
-) -> int:
-    """Return the bytes held in frames for a clip restored in windows: source, windows kept, and those in the making.
-
-    Args:
-        source: What is restored.
-        vs_format: Of the result.
-        scale: Of the result.
-        window_frames: In a window.
-        overlap_frames: In two windows.
-        num_lanes: Windows that are restored at once.
-    """
-    sample_bytes = vs_format.bytes_per_sample
-    made_bytes = 3 * source.width * source.height * scale**2
-    faded = min(2 * overlap_frames, window_frames)  # in float32 until they are blended
-    window_bytes = ((window_frames - faded) * sample_bytes + faded * 4) * made_bytes
-    cached = cached_frames(window_frames, window_frames - overlap_frames, num_lanes)
-    waiting = num_lanes if num_lanes > 1 else 0  # to keep all lanes busy, as many frames again are asked for
-    windows = kept_windows(overlap_frames, num_lanes) + num_lanes + waiting
-    return cached * frame_bytes(source) + windows * window_bytes
-
-
-def estimate_between(source: vs.VideoNode, window_frames: int, num_lanes: int = 1) -> int:
-    """Return the bytes held in frames for a clip interpolated: source, frames kept, and those in the making."""
-    cached = cached_frames(window_frames, 1, num_lanes)
-    return (cached + kept_between(num_lanes) + num_lanes) * frame_bytes(source)
-
-
-def warn_if_short(needed_bytes: int, clip: vs.VideoNode, result: vs.VideoNode) -> None:
-    """Log a warning if frames leave VapourSynth's caches too little room: it would empty them over and over.
-
-    Args:
-        needed_bytes: Held in frames, by the estimates.
-        clip: What goes in.
-        result: What comes out.
-    """
-    needed_mib = _MARGIN * needed_bytes / 2**20
-    limit_mib = vs.core.max_cache_size
-    if needed_mib <= _WARN_FROM * limit_mib:
-        return
-    half = "" if clip.format.id == vs.RGBH else "RGBH instead of RGBS, or "
-    vs.core.log_message(
-        vs.MESSAGE_TYPE_WARNING,
-        f"vrt: restoring to {result.width}x{result.height} px holds about {needed_mib:.0f} MiB of frames, but "
-        f"core.max_cache_size is {limit_mib}; set it to {needed_mib / _WARN_FROM:.0f} or more, or use {half}"
-        "a smaller window",
-    )
+    def clear(self) -> None:
+        """Remove all frames."""
+        with self._lock:
+            self._frames.clear()
+            self._undelivered.clear()

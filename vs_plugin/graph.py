@@ -1,25 +1,26 @@
-"""The whole filter as a graph: one stage for each network of a chain, each a clip that the next one reads."""
+"""The filter as a graph of VapourSynth nodes: one stage per network, each a clip that the next stage reads."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 from weakref import WeakMethod
 
 import vapoursynth as vs
 
-from .frame_cache import cached_frames, estimate_between, estimate_windows, frame_bytes, warn_if_short
-from .frames import converted
-from .interpolation import doubled, frames_ahead
-from .restoration import window_grid, windowed
-from .scene_props import FLAGS, FOUND, CutSource, Props, mark_cuts
-from .workers import make_lanes
+from .cache_sizes import frame_bytes, source_cache_frames, warn_if_short
+from .core import set_cache, std
+from .frames import convert_format
+from .interpolation import interpolate_clip
+from .restoration import restore_clip
+from .scene_props import CUT_PROPS, INTERNAL_CUT_PROP, CutSource, SceneProps, mark_cuts
 
 if TYPE_CHECKING:
-    from vrt_core import Restorer, Sigma
+    from vrt_core import Restorer
+    from vrt_core.options import Sigma
 
 
-def restored(
+def build_graph(
     clip: vs.VideoNode,
     restorers: Sequence[Restorer],
     *,
@@ -34,49 +35,51 @@ def restored(
     Args:
         clip: RGBS or RGBH of constant size.
         restorers: One for each device, all of one model with the same settings.
-        sigma: Noise level in 8-bit units, or a clip of it, for models that ask for it.
-        cuts: Where the scene cuts come from.
+        sigma: Noise level in 8-bit units, or a clip of it, for models that need it.
+        cuts: Source of the scene cuts.
         num_streams: Windows that each device restores at once.
 
     Returns:
         The result in the format of ``clip``, with its properties.
     """
-    std, whole = cast(Any, vs.core).std, vs.core.get_video_format(vs.RGBS)
-    chain = list(zip(*(restorer.links for restorer in restorers), strict=True))
-    node, props, hold, needed_bytes = _own(clip), Props(FLAGS[cuts]), 1, 0
+    rgbs = vs.core.get_video_format(vs.RGBS)
+    node, scene_props, num_held_frames, needed_bytes = _private_copy(clip), SceneProps(CUT_PROPS[cuts]), 1, 0
     if cuts == "auto":
-        std.SetVideoCache(node, mode=1, fixedsize=1, maxsize=cached_frames(1, 1))
-        needed_bytes += cached_frames(1, 1) * frame_bytes(node)
+        set_cache(node, source_cache_frames(1, 1))
+        needed_bytes += source_cache_frames(1, 1) * frame_bytes(node)
         node = mark_cuts(node)
-    for i, links in enumerate(chain):
-        link, last = links[0], i == len(chain) - 1
-        vs_format = clip.format if last else whole
-        if link.frame_factor == 2:
-            source = _own(node if last else converted(node, whole))
-            lanes = make_lanes(links, num_streams, source.num_frames)
-            needed_bytes += estimate_between(source, 2 + frames_ahead(hold), len(lanes))
-            node, stage = doubled(source, lanes, hold=hold, props=props)
-            node, hold = converted(node, vs_format), 2 * hold
+    networks = list(zip(*(restorer.split() for restorer in restorers), strict=True))  # for each, one per device
+    for i, network in enumerate(networks):
+        is_last = i == len(networks) - 1
+        vs_format = clip.format if is_last else rgbs
+        if network[0].frame_factor == 2:
+            source = _private_copy(node if is_last else convert_format(node, rgbs))
+            node, stage = interpolate_clip(
+                source, network, num_streams=num_streams, num_held_frames=num_held_frames, scene_props=scene_props
+            )
+            node, num_held_frames = convert_format(node, vs_format), 2 * num_held_frames
         else:
-            source, level = _own(node), None
-            if link.needs_sigma:
-                level = _own(sigma) if isinstance(sigma, vs.VideoNode) else sigma
-            K, _, overlap, window_frames = window_grid(link.plan(source.num_frames, source.height, source.width))
-            lanes = make_lanes(links, num_streams, K)
-            needed_bytes += estimate_windows(source, vs_format, link.scale, window_frames, overlap, len(lanes))
-            if isinstance(level, vs.VideoNode):
-                needed_bytes += cached_frames(window_frames, window_frames - overlap, len(lanes)) * frame_bytes(level)
-            node, stage = windowed(source, link, lanes, sigma=level, props=props, vs_format=vs_format)
+            noise = sigma if network[0].needs_sigma else None
+            noise = _private_copy(noise) if isinstance(noise, vs.VideoNode) else noise
+            node, stage = restore_clip(
+                _private_copy(node),
+                network,
+                num_streams=num_streams,
+                sigma=noise,
+                scene_props=scene_props,
+                vs_format=vs_format,
+            )
+        needed_bytes += stage.estimated_bytes
         _release_with_script(WeakMethod(stage.release))
     warn_if_short(needed_bytes, clip, node)
-    return std.RemoveFrameProps(node, [FOUND.begins]) if cuts == "auto" else node
+    return std().RemoveFrameProps(node, [INTERNAL_CUT_PROP]) if cuts == "auto" else node
 
 
-def _own(clip: vs.VideoNode) -> vs.VideoNode:
-    """Return a node of our own, whose cache is ours to size."""
-    return cast(Any, vs.core).std.RemoveFrameProps(clip, ["_VRT"])  # there is none
+def _private_copy(clip: vs.VideoNode) -> vs.VideoNode:
+    """Return a node of the same frames without other consumers, whose cache this filter may set."""
+    return std().RemoveFrameProps(clip, ["_VRT"])  # removes nothing: no frame has this property
 
 
 def _release_with_script(release: WeakMethod) -> None:
-    """Free the model when the script is closed, if it is still there: a strong reference would keep it that long."""
+    """Free the model when the script is closed; a strong reference would keep it until then."""
     vs.register_on_destroy(lambda: (call := release()) and call())

@@ -1,114 +1,120 @@
-"""Twice the frames: each frame of a clip, then the one between it and the next, made from their four neighbours.
+"""An interpolating network over a clip: a graph of VapourSynth nodes that doubles the frame rate.
 
-The frames of the clip go through untouched and wait for no network. Behind the last frame of a scene there is nothing
-to meet: it is shown twice, so that the clip keeps its duration and its sound stays in place.
+Each frame of the clip is followed by one that is computed from its four neighbours. The frames of the clip are passed
+on unchanged and do not wait for the network. The last frame of a scene has no successor, so it is repeated: the clip
+keeps its duration, and sound stays in sync.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import vapoursynth as vs
 
-from .frame_cache import cached_frames, kept_between
+from .cache_sizes import interpolated_cache_frames, interpolation_bytes, source_cache_frames
+from .core import disable_cache, set_cache, std
 from .frames import read_frames, write_frame
-from .scene_props import FOUND
-from .workers import Made, deal
+from .scene_props import INTERNAL_CUT_PROP
+from .workers import Stage, Worker, distribute, make_workers
 
 if TYPE_CHECKING:
-    from .scene_props import Props
-    from .workers import Lane
+    from vrt_core import Restorer
+
+    from .scene_props import SceneProps
 
 
-def doubled(source: vs.VideoNode, lanes: Sequence[Lane], *, hold: int, props: Props) -> tuple[vs.VideoNode, Between]:
+def interpolate_clip(
+    source: vs.VideoNode,
+    restorers: Sequence[Restorer],
+    *,
+    num_streams: int,
+    num_held_frames: int,
+    scene_props: SceneProps,
+) -> tuple[vs.VideoNode, InterpolationStage]:
     """Double the frame rate of a clip; the arguments are checked already.
 
     Args:
-        source: RGBS or RGBH of constant size; a node of our own, whose cache is set here.
-        lanes: Where a network that interpolates runs.
-        hold: Equal frames at the end of every scene: 2 if the clip is itself a result of doubling, and so on.
-        props: Tells of scene cuts.
+        source: RGBS or RGBH of constant size; a node without other consumers, whose cache is set here.
+        restorers: The interpolating network on each device.
+        num_streams: Windows that each device restores at once.
+        num_held_frames: Equal frames at the end of every scene: 2 if the clip is itself interpolated, and so on.
+        scene_props: Reads the scene cuts.
 
     Returns:
-        Twice as many frames as ``source``, each half as long; and what to release.
+        A clip of twice as many frames, each half as long, and the stage to release.
     """
-    std = cast(Any, vs.core).std
-    after = frames_ahead(hold)
-    std.SetVideoCache(source, mode=1, fixedsize=1, maxsize=cached_frames(2 + after, 1, len(lanes)))
-    kept = kept_between(len(lanes))
-    between = Between(source, lanes, hold, props, kept)
-    inputs = [_shift(source, i) for i in range(-1, after + 1)]
-    middle = deal(lanes, source, inputs, between.fill, kept=kept)
-    even = std.SetFrameProps(source, _SceneChangeNext=0)  # what follows is of the same scene now
-    output = std.Interleave([even, middle])  # halves durations, and doubles the rate if there is one
-    std.SetVideoCache(output, mode=0)
-    return output, between
-
-
-def frames_ahead(hold: int) -> int:
-    """Return how many frames behind its own a frame in between depends on."""
-    return max(2, hold)
+    workers = make_workers(restorers, num_streams, source.num_frames)
+    stage = InterpolationStage(source, workers, num_held_frames, scene_props)
+    inputs = [_shift(source, i) for i in range(-1, stage.num_following + 1)]
+    num_cached = interpolated_cache_frames(len(workers))
+    midpoints = distribute(workers, source, inputs, stage.interpolate_frame, num_cached=num_cached)
+    originals = std().SetFrameProps(source, _SceneChangeNext=0)  # an interpolated frame of the same scene follows
+    output = std().Interleave([originals, midpoints])  # halves durations, and doubles the frame rate if there is one
+    disable_cache(output)
+    return output, stage
 
 
 def _shift(clip: vs.VideoNode, by: int) -> vs.VideoNode:
-    """Return a clip of the same length: frame k is frame k + by, or the nearest to it that there is."""
-    std, end = cast(Any, vs.core).std, clip.num_frames - 1
+    """Return a clip of the same length: frame k is frame k + by, or the end frame beyond an end of the clip."""
+    end = clip.num_frames - 1
     if by == 0:
         return clip
     edge = 0 if by < 0 else end
-    repeated = std.Loop(std.Trim(clip, edge, edge), min(abs(by), end + 1))
+    repeated = std().Loop(std().Trim(clip, edge, edge), min(abs(by), end + 1))
     if abs(by) > end:
         return repeated
-    return std.Splice([repeated, std.Trim(clip, 0, end + by)] if by < 0 else [std.Trim(clip, by, end), repeated])
+    return std().Splice([repeated, std().Trim(clip, 0, end + by)] if by < 0 else [std().Trim(clip, by, end), repeated])
 
 
-class Between:
-    """Makes the frames between those of a clip when they are asked for."""
+class InterpolationStage(Stage):
+    """Computes the frames between those of a clip when they are requested."""
 
-    def __init__(self, source: vs.VideoNode, lanes: Sequence[Lane], hold: int, props: Props, kept: int) -> None:
-        self._num_frames, self._fps = source.num_frames, source.fps
-        self._lanes, self._hold, self._props = lanes, hold, props
-        self._made = Made(kept)
+    def __init__(
+        self, source: vs.VideoNode, workers: Sequence[Worker], num_held_frames: int, scene_props: SceneProps
+    ) -> None:
+        """Set the cache of the clip; arguments as in ``interpolate_clip``."""
+        super().__init__(workers, interpolated_cache_frames(len(workers)))
+        self._size = source.num_frames, source.height, source.width
+        self._fps, self._num_held_frames, self._scene_props = source.fps, num_held_frames, scene_props
+        self.num_following = max(2, num_held_frames)
+        """Frames after frame k that the frame between k and k + 1 depends on."""
+        window_frames = 2 + self.num_following
+        set_cache(source, source_cache_frames(window_frames, 1, len(workers)))
+        self.estimated_bytes = interpolation_bytes(source, window_frames, len(workers))
 
-    def fill(self, lane: Lane, k: int, f: list[vs.VideoFrame]) -> vs.VideoFrame:
+    def interpolate_frame(self, worker: Worker, k: int, f: list[vs.VideoFrame]) -> vs.VideoFrame:
         """Return the frame between k and k + 1.
 
         Args:
-            lane: Where to make it.
+            worker: Runs the network.
             k: Number of a frame of the source.
-            f: The frames from k - 1 on, as far as it may depend on them.
+            f: The source frames from k - 1 to k + ``num_following``.
         """
-        if (made := self._made.get(k)) is not None:
-            return made
+        if (cached := self._cache.get(k)) is not None:
+            return cached
         first = max(k - 1, 0)
-        near = f[first - (k - 1) : self._num_frames - (k - 1)]  # those behind the ends of the clip are repeated
-        plan = cast(Any, lane.link).make_plan(self._num_frames, self._props.cuts(near, first), self._hold)
-        window = plan[k]
-        own = f[1]
-        if window.pieces:
-            shares = lane.restore(window, read_frames(near[window.start - first : window.stop - first]))
-            frame = write_frame(shares[1].frame, own.format, own.props)
+        frames = f[first - (k - 1) : self._size[0] - (k - 1)]  # beyond the ends of the clip, frames are repeated
+        cuts = self._scene_props.cuts(frames, first)
+        window = worker.restorer.plan(*self._size, cuts=cuts, num_held_frames=self._num_held_frames)[k]
+        current = f[1]
+        if window.segments:
+            _, midpoint = worker.restore(window, read_frames(frames[window.start - first : window.stop - first]))
+            frame = write_frame(midpoint.frame, current.format, current.props)
         else:
-            frame = own.copy()
-        self._set_props(frame)
-        return self._made.put(k, frame)
+            frame = current.copy()
+        self._set_props(frame.props)
+        return self._cache.put(k, frame)
 
-    def release(self) -> None:
-        """Let go of the model and of all frames; who asks for a frame afterwards gets an error."""
-        for lane in self._lanes:
-            lane.release()
-        self._made.clear()
-
-    def _set_props(self, frame: vs.VideoFrame) -> None:
-        """Turn the properties of frame k into those of the frame behind it, but for the duration."""
-        props = cast(Any, frame.props)
+    def _set_props(self, props: vs.FrameProps) -> None:
+        """Change the properties of frame k to those of the frame after it; ``std.Interleave`` sets the duration."""
         props["_SceneChangePrev"] = 0
-        if FOUND.begins in props:
-            del props[FOUND.begins]
-        if "_AbsoluteTime" in props:
-            length = Fraction(1, 1) / self._fps if self._fps else Fraction(0)
-            if props.get("_DurationDen"):
-                length = Fraction(props.get("_DurationNum", 0), props["_DurationDen"])
-            props["_AbsoluteTime"] += float(length / 2)
+        props.pop(INTERNAL_CUT_PROP, None)
+        time = props.get("_AbsoluteTime")
+        if isinstance(time, (int, float)):
+            seconds = Fraction(1, 1) / self._fps if self._fps else Fraction(0)
+            numerator, denominator = props.get("_DurationNum", 0), props.get("_DurationDen")
+            if isinstance(numerator, int) and isinstance(denominator, int) and denominator:
+                seconds = Fraction(numerator, denominator)
+            props["_AbsoluteTime"] = time + float(seconds / 2)

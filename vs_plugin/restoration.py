@@ -1,202 +1,223 @@
-"""A clip restored in windows, as a graph of VapourSynth nodes in which every frame is a function of its number alone.
+"""A restoring network over a clip: a graph of VapourSynth nodes that restores the clip window by window.
 
-Three steps, each a node (N frames, K windows, ``stride`` frames from one window to the next)::
+The graph has three steps, each a node (N frames, K windows, ``stride`` frames from one window to the next)::
 
-    source (N)  --> one strided clip for each place in a window (K)
-                --> window clip (K): ModifyFrame restores window k and returns a carrier: a 1x1 frame whose
-                    properties are the restored frames, so that handing them on copies nothing
-                --> output (N): frame n asks for the carriers of the first and of the last window that see it
-                    (they differ only where windows overlap), and takes its frame out of them, or blends two
+    source (N)  --> one clip per position in a window, each of K frames: frame k is that position of window k
+                --> window clip (K): std.ModifyFrame restores window k and returns a window frame: a 1x1 frame whose
+                    properties hold the restored frames, so that no pixels are copied
+                --> output (N): frame n requests the window frames of the first and of the last window that contain it
+                    (two windows only where they overlap) and returns its frame from one of them, or blends both
 
-VapourSynth fetches the frames of a window itself, in parallel, and never runs the callback of a node twice at once;
-no callback of ours asks for a frame and waits for it. All plans are arithmetic: an endless clip costs no more than
-a short one.
+VapourSynth requests the source frames of a window in parallel, and calls the callback of a node in one thread at a
+time. No callback requests a frame and waits for it, so nothing can deadlock. The number of nodes does not depend on
+the length of the clip, and every frame depends on its number alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import vapoursynth as vs
 
-from .callbacks import modify_frame
-from .frame_cache import cached_frames, kept_windows
-from .frames import read_frames, read_levels
-from .window_frame import put, take
-from .workers import Made, deal
+from .cache_sizes import frame_bytes, restoration_bytes, source_cache_frames, window_cache_frames
+from .core import disable_cache, set_cache, std
+from .frames import modify_frame, read_frames, read_noise_levels
+from .window_frame import pack, unpack
+from .workers import Stage, Worker, distribute, make_workers
 
 if TYPE_CHECKING:
-    from vrt_core import Plan, Restorer, Sigma
+    from vrt_core import Plan, Restorer
+    from vrt_core.options import Sigma
 
-    from .scene_props import Props
-    from .workers import Lane
+    from .scene_props import SceneProps
 
 
-def windowed(
+@dataclass(frozen=True)
+class WindowGrid:
+    """The fixed grid on which the windows of a clip lie."""
+
+    num_windows: int
+    stride: int
+    """Frames from one window to the next."""
+    overlap: int
+    """Frames that two windows share."""
+    window_frames: int
+    """Frames in a window; the last one may have fewer."""
+    last_start: int
+    """First frame of the last window, which may lie between the steps of the grid."""
+
+    @classmethod
+    def from_plan(cls, plan: Plan) -> WindowGrid:
+        """Return the grid of a plan without cuts."""
+        first, num_windows = plan[0], len(plan)
+        # Window 0 contributes to all its frames, and window 1 to all from its first frame on.
+        stride = plan[1].output_weights[0][0] if num_windows > 1 else plan.num_frames
+        overlap = len(first.output_weights) - stride
+        return cls(num_windows, stride, overlap, first.stop - first.start, plan[num_windows - 1].start)
+
+    def position(self, clip: vs.VideoNode, i: int) -> vs.VideoNode:
+        """Return a clip of K frames: frame k is position i of window k; beyond an end of the clip, the end frame."""
+        first, last = max(i, 0), min(self.last_start + i, clip.num_frames - 1)
+        parts = [std().Trim(clip, first, first)]
+        if self.num_windows > 2:
+            inner = std().Trim(clip, self.stride + i, (self.num_windows - 2) * self.stride + i)
+            if self.stride > 1:
+                inner = std().SelectEvery(inner, self.stride, [0], modify_duration=False)
+            parts.append(inner)
+        if self.num_windows > 1:
+            parts.append(std().Trim(clip, last, last))
+        return std().Splice(parts)
+
+    def windows_of_frames(self, window_clip: vs.VideoNode, num_frames: int) -> tuple[vs.VideoNode, vs.VideoNode]:
+        """Return two clips of N frames: frame n is the frame of the first and of the last window that contain n.
+
+        Frame n is contained in the windows from (n - overlap) // stride to n // stride, as far as they exist.
+        """
+        repeated = std().Interleave([window_clip] * self.stride, modify_duration=False)
+        disable_cache(repeated)  # a node with two consumers would cache window frames by default
+        early = late = repeated
+        if self.overlap:
+            first, last = std().Trim(window_clip, 0, 0), std().Trim(window_clip, length=1, first=self.num_windows - 1)
+            early = std().Splice([std().Loop(first, self.overlap), repeated])
+            late = std().Splice([repeated, std().Loop(last, self.overlap)])
+        return std().Trim(early, length=num_frames), std().Trim(late, length=num_frames)
+
+
+def restore_clip(
     source: vs.VideoNode,
-    link: Restorer,
-    lanes: Sequence[Lane],
+    restorers: Sequence[Restorer],
     *,
+    num_streams: int,
     sigma: Sigma | vs.VideoNode | None,
-    props: Props,
+    scene_props: SceneProps,
     vs_format: vs.VideoFormat,
-) -> tuple[vs.VideoNode, Windows]:
-    """Restore a clip with a network that gives as many frames as it takes; the arguments are checked already.
+) -> tuple[vs.VideoNode, RestorationStage]:
+    """Restore a clip with a network that outputs one frame per input frame; the arguments are checked already.
 
     Args:
-        source: RGBS or RGBH of constant size; a node of our own, whose cache is set here.
-        link: The network, for its plan.
-        lanes: Where it runs.
-        sigma: Noise level in 8-bit units, or a clip of it, for the models that ask for it; likewise of our own.
-        props: Tells of scene cuts.
-        vs_format: Of the result, RGBS or RGBH.
+        source: RGBS or RGBH of constant size; a node without other consumers, whose cache is set here.
+        restorers: The network on each device.
+        num_streams: Windows that each device restores at once.
+        sigma: Noise level in 8-bit units, or a clip of it, for models that need it; such a clip is cached likewise.
+        scene_props: Reads the scene cuts.
+        vs_format: Format of the result, RGBS or RGBH.
 
     Returns:
-        As many frames as ``source`` with its properties, ``link.scale`` times as wide and high; and what to release.
+        The result, with the length and properties of ``source``, and the stage to release.
     """
-    std, N = cast(Any, vs.core).std, source.num_frames
-    plan = link.plan(N, source.height, source.width)
-    K, stride, overlap, window_frames = window_grid(plan)
-    # A cut just outside a window changes its cross-fade, so the frames there are looked at, but not restored.
-    margin = 1 if props.flags and overlap else 0
-    clips = [source] if not isinstance(sigma, vs.VideoNode) else [source, sigma]
-    for clip in clips:
-        std.SetVideoCache(clip, mode=1, fixedsize=1, maxsize=cached_frames(window_frames, stride, len(lanes)))
-    kept = kept_windows(overlap, len(lanes))
-    # With more requests than frames in a stride, the next window is asked for anyway, and frames would come twice.
-    ahead = len(lanes) == 1 and vs.core.num_threads <= stride
-    windows = Windows(clips, link, lanes, plan, margin, sigma, props, vs_format, kept, ahead)
+    plan = restorers[0].plan(source.num_frames, source.height, source.width)
+    grid = WindowGrid.from_plan(plan)
+    workers = make_workers(restorers, num_streams, grid.num_windows)
+    stage = RestorationStage(source, workers, plan, sigma=sigma, scene_props=scene_props, vs_format=vs_format)
 
-    carrier = std.BlankClip(source, width=1, height=1, format=vs.GRAY8, length=K, keep=True)
-    last_start = plan[K - 1].start
-    inputs = [_place(source, i, K, stride, last_start) for i in range(-margin, window_frames + margin)]
-    inputs += [_place(clip, i, K, stride, last_start) for clip in clips[1:] for i in range(window_frames)]
-    window_clip = deal(lanes, carrier, [carrier, *inputs], windows.fill, kept=kept)
+    blank = std().BlankClip(source, width=1, height=1, format=vs.GRAY8, length=grid.num_windows, keep=True)
+    inputs = [grid.position(source, i) for i in range(-stage.margin, grid.window_frames + stage.margin)]
+    if isinstance(sigma, vs.VideoNode):
+        inputs += [grid.position(sigma, i) for i in range(grid.window_frames)]
+    num_cached = window_cache_frames(grid.overlap, len(workers))
+    window_clip = distribute(workers, blank, [blank, *inputs], stage.render_window, num_cached=num_cached)
 
-    # Frame n is seen by the windows from (n - overlap) // stride to n // stride, as far as they exist.
-    each = std.Interleave([window_clip] * stride, modify_duration=False)
-    std.SetVideoCache(each, mode=0)  # with two consumers it would keep carriers of its own
-    early = late = each
-    if overlap:
-        head, tail = std.Trim(window_clip, 0, 0), std.Trim(window_clip, K - 1, K - 1)
-        early = std.Splice([std.Loop(head, overlap), each])
-        late = std.Splice([each, std.Loop(tail, overlap)])
-    early, late = std.Trim(early, length=N), std.Trim(late, length=N)
-
-    width, height = source.width * link.scale, source.height * link.scale
-    blank = std.BlankClip(source, width=width, height=height, format=vs_format.id, keep=True)
-    output = modify_frame(blank, [early, late], windows.take)
-    std.SetVideoCache(output, mode=0)  # its frames lie in the carriers already
-    return output, windows
+    scale = restorers[0].scale
+    width, height = source.width * scale, source.height * scale
+    template = std().BlankClip(source, width=width, height=height, format=vs_format.id, keep=True)
+    windows = grid.windows_of_frames(window_clip, source.num_frames)
+    output = modify_frame(template, windows, stage.output_frame)
+    disable_cache(output)  # the cached window frames hold its frames already
+    return output, stage
 
 
-def window_grid(plan: Plan) -> tuple[int, int, int, int]:
-    """Return number of windows, frames from one to the next, frames that two share, and frames in one."""
-    first, K = plan[0], len(plan)
-    # Window 0 gives all its frames a share, and window 1 starts with the first frame of its own.
-    stride = plan[1].shares[0][0] if K > 1 else plan.num_frames
-    return K, stride, len(first.shares) - stride, first.stop - first.start
-
-
-def _place(source: vs.VideoNode, i: int, num_windows: int, stride: int, last_start: int) -> vs.VideoNode:
-    """Return a clip of K frames: frame k is the one at place i of window k, or the nearest to it in the clip.
-
-    Place 0 is the first frame of the window. Windows start ``stride`` frames apart, all but the last one.
-    """
-    std, end = cast(Any, vs.core).std, source.num_frames - 1
-    first, last = max(i, 0), min(last_start + i, end)
-    parts = [std.Trim(source, first, first)]
-    if num_windows > 2:
-        inner = std.Trim(source, stride + i, (num_windows - 2) * stride + i)
-        parts.append(std.SelectEvery(inner, stride, [0], modify_duration=False) if stride > 1 else inner)
-    if num_windows > 1:
-        parts.append(std.Trim(source, last, last))
-    return std.Splice(parts)
-
-
-class Windows:
-    """Restores the windows of one clip when they are asked for."""
+class RestorationStage(Stage):
+    """Restores the windows of one clip when they are requested."""
 
     def __init__(
         self,
-        clips: Sequence[vs.VideoNode],
-        link: Restorer,
-        lanes: Sequence[Lane],
+        source: vs.VideoNode,
+        workers: Sequence[Worker],
         plan: Plan,
-        margin: int,
+        *,
         sigma: Sigma | vs.VideoNode | None,
-        props: Props,
+        scene_props: SceneProps,
         vs_format: vs.VideoFormat,
-        kept: int,
-        ahead: bool,
     ) -> None:
-        self._size = clips[0].num_frames, clips[0].height, clips[0].width
-        self._clips, self._lanes, self._plan, self._scale = list(clips), lanes, plan, link.scale
-        self._margin, self._props, self._vs_format, self._ahead = margin, props, vs_format, ahead
+        """Set the caches of the clips; arguments as in ``restore_clip``."""
+        grid = WindowGrid.from_plan(plan)
+        super().__init__(workers, window_cache_frames(grid.overlap, len(workers)))
+        self._source, self._plan, self._grid, self._vs_format = source, plan, grid, vs_format
+        self._levels = sigma if isinstance(sigma, vs.VideoNode) else None
         self._sigma_255: Sigma | None = None if isinstance(sigma, vs.VideoNode) else sigma
-        self._window_frames = window_grid(plan)[3]
-        self._made = Made(kept)
-        self._latest = -2
+        self._scene_props, self._scale = scene_props, workers[0].restorer.scale
+        self.margin = 1 if scene_props.has_cuts and grid.overlap else 0
+        """Frames on either side of a window whose properties are read: a cut there changes the cross-fade."""
+        # If more requests are in flight than the stride, VapourSynth already requests the next window, and prefetching
+        # would request frames twice.
+        self._prefetches = len(workers) == 1 and vs.core.num_threads <= grid.stride
+        self._last_window = -2
+        cached = source_cache_frames(grid.window_frames, grid.stride, len(workers))
+        self.estimated_bytes = restoration_bytes(
+            source, vs_format, self._scale, grid.window_frames, grid.overlap, len(workers)
+        )
+        set_cache(source, cached)
+        if self._levels is not None:
+            set_cache(self._levels, cached)
+            self.estimated_bytes += cached * frame_bytes(self._levels)
 
-    def fill(self, lane: Lane, n: int, f: list[vs.VideoFrame]) -> vs.VideoFrame:
-        """Return the carrier of window n.
+    def render_window(self, worker: Worker, n: int, f: list[vs.VideoFrame]) -> vs.VideoFrame:
+        """Return the window frame of window n.
 
         Args:
-            lane: Where to restore it.
+            worker: Restores the window.
             n: Number of the window.
-            f: An empty carrier, then the frames of the window, ``margin`` more on either side; then the frames of the
-                noise level, if they come in a clip.
+            f: An empty window frame; the source frames of the window, with ``margin`` more on either side; then the
+                frames of the noise level, if it is a clip.
         """
-        if (made := self._made.get(n)) is not None:
-            return made
-        window = self._plan[n]
+        if (cached := self._cache.get(n)) is not None:
+            return cached
+        window, margin = self._plan[n], self.margin
         start, length = window.start, window.stop - window.start
-        lead = min(self._margin, start)  # at the ends of the clip the margin only repeats a frame
-        trail = min(self._margin, self._size[0] - window.stop)
-        frames = f[1 + self._margin : 1 + self._margin + length]
-        near = f[1 + self._margin - lead : 1 + self._margin + length + trail]
-        if cuts := self._props.cuts(near, start - lead):
-            window = lane.link.plan(*self._size, cuts=cuts)[n]
-        rgb = read_frames(frames)
-        if len(self._clips) > 1:
-            levels = f[-self._window_frames :][:length]  # the last window may be short
-            rgb = torch.cat((rgb, read_levels(levels, start)), dim=1)
-        if self._ahead and self._latest == n - 1:
-            self._fetch(n + 1)
-        self._latest = n
+        before = min(margin, start)  # at the ends of the clip, the margin only repeats a frame
+        after = min(margin, self._source.num_frames - window.stop)
+        frames = f[1 + margin : 1 + margin + length]
+        neighbours = f[1 + margin - before : 1 + margin + length + after]
+        if cuts := self._scene_props.cuts(neighbours, start - before):
+            source = self._source
+            window = worker.restorer.plan(source.num_frames, source.height, source.width, cuts=cuts)[n]
+        clip = read_frames(frames)  # (T, C, H, W)
+        if self._levels is not None:
+            levels = f[-self._grid.window_frames :][:length]  # the last window may be shorter
+            clip = torch.cat((clip, read_noise_levels(levels, start)), dim=1)  # (T, C + 1, H, W)
+        if self._prefetches and self._last_window == n - 1 and self._cache.get(n + 1) is None:
+            self._prefetch(n + 1)
+        self._last_window = n
 
-        carrier = f[0].copy()
-        shares = lane.restore(window, rgb, self._sigma_255)
-        for share in shares:
-            like = frames[share.index - start]
-            put(carrier, share, like.props, self._vs_format, keeps_size=self._scale == 1)
-        return self._made.put(n, carrier, [share.index for share in shares])
+        parts = worker.restore(window, clip, self._sigma_255)
+        window_frame = f[0].copy()
+        for part in parts:
+            props = frames[part.index - start].props
+            pack(window_frame, part, props, self._vs_format, keeps_size=self._scale == 1)
+        return self._cache.put(n, window_frame, [part.index for part in parts])
 
-    def take(self, n: int, f: Sequence[vs.VideoFrame]) -> vs.VideoFrame:
-        """Return frame n of the result, out of the carriers of the first and of the last window that see it."""
-        frame = take(n, f, self._vs_format)
-        self._made.taken(n)
+    def output_frame(self, n: int, f: Sequence[vs.VideoFrame]) -> vs.VideoFrame:
+        """Return output frame n from the window frames of the first and of the last window that contain it."""
+        frame = unpack(n, f, self._vs_format)
+        self._cache.mark_delivered(n)
         return frame
 
-    def release(self) -> None:
-        """Let go of the model and of all frames; who asks for a frame afterwards gets an error."""
-        for lane in self._lanes:
-            lane.release()
-        self._made.clear()
-
-    def _fetch(self, n: int) -> None:
-        """Ask for what window n reads and those before it did not, so that it is there when they are done."""
-        if n < len(self._plan):
-            for clip in self._clips:
-                margin = self._margin if clip is self._clips[0] else 0  # noise levels are read of the window alone
-                begin, end = (min(self._plan[k].stop + margin, self._size[0]) for k in (n - 1, n))
+    def _prefetch(self, n: int) -> None:
+        """Request the source frames that window n reads and earlier windows did not, while window n - 1 is restored."""
+        if n >= len(self._plan):
+            return
+        for clip in (self._source, self._levels):
+            if clip is not None:
+                margin = self.margin if clip is self._source else 0
+                begin, end = (min(self._plan[k].stop + margin, clip.num_frames) for k in (n - 1, n))
                 for i in range(begin, end):
-                    clip.get_frame_async(i, _drop)
+                    clip.get_frame_async(i, _discard)
 
 
-def _drop(frame: vs.VideoFrame | None, error: Exception | None) -> None:
-    """Leave a frame to the cache; an error comes again when the frame is asked for in earnest."""
+def _discard(frame: vs.VideoFrame | None, error: Exception | None) -> None:
+    """Leave a prefetched frame to the cache; an error is raised when the frame is requested again."""
     if frame is not None:
         frame.close()

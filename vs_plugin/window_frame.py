@@ -1,61 +1,64 @@
-"""Carriers: 1x1 frames whose properties hold what a window has made, so that handing frames on copies nothing."""
+"""Window frames: 1x1 frames whose properties hold the restored frames of a window, so that no pixels are copied."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import vapoursynth as vs
 
-from vrt_core import Share, blend
+from vrt_core import WeightedFrame, blend
 
 from .frames import read_frames, write_frame
 
-_FRAME, _WEIGHT = "_VRTFrame", "_VRTWeight"  # and the number of the frame
+_FRAME, _WEIGHT = "_VRTFrame", "_VRTWeight"  # followed by the number of the frame
 
 
-def put(
-    carrier: vs.VideoFrame, share: Share, props: Mapping[str, Any], vs_format: vs.VideoFormat, *, keeps_size: bool
+def pack(
+    window_frame: vs.VideoFrame,
+    part: WeightedFrame,
+    props: Mapping[str, Any],
+    vs_format: vs.VideoFormat,
+    *,
+    keeps_size: bool,
 ) -> None:
-    """Put what a window has made of a source frame into its carrier.
+    """Store a window's contribution to one output frame.
 
-    A frame that the window decides alone is in the format of the result. One that is to be blended stays in float32,
-    so that it is rounded once, and its weight lies beside it.
+    A frame of weight 1 is stored in the format of the result. A frame that is to be blended is stored in float32 with
+    its weight, so that it is rounded only once.
 
     Args:
-        carrier: Of the window.
-        share: The restored frame.
-        props: Properties of the source frame, which it is given.
-        vs_format: Of the result.
-        keeps_size: Whether both frames are of one size.
+        window_frame: Frame of the window.
+        part: The contribution.
+        props: Properties of the source frame, which the restored frame gets.
+        vs_format: Format of the result.
+        keeps_size: Whether the restored frame is as large as the source frame.
     """
     props = dict(props)
     if not keeps_size:
-        props.pop("_Alpha", None)  # a frame, of the old size
-    whole = share.weight == 1
-    if not whole:
+        props.pop("_Alpha", None)  # a frame of the source's size
+    if part.weight != 1:
         vs_format = vs.core.get_video_format(vs.RGBS)
-        carrier.props[f"{_WEIGHT}{share.index}"] = share.weight
-    carrier.props[f"{_FRAME}{share.index}"] = write_frame(share.frame, vs_format, props)
+        window_frame.props[f"{_WEIGHT}{part.index}"] = part.weight
+    window_frame.props[f"{_FRAME}{part.index}"] = write_frame(part.frame, vs_format, props)
 
 
-def take(n: int, carriers: Iterable[vs.VideoFrame], vs_format: vs.VideoFormat) -> vs.VideoFrame:
-    """Return frame n of the clip.
+def unpack(n: int, window_frames: Iterable[vs.VideoFrame], vs_format: vs.VideoFormat) -> vs.VideoFrame:
+    """Return output frame n, blended if two windows contribute to it.
 
     Args:
-        n: Its number.
-        carriers: Those of the first and of the last window that see it; they may be the same.
-        vs_format: Of the clip.
+        n: Number of the frame.
+        window_frames: Frames of the first and the last window that may contribute; they may be the same.
+        vs_format: Format of the result.
     """
-    shares, props = [], {}
-    for carrier in carriers:
-        found = cast(Any, carrier.props)
-        frame = found.get(f"{_FRAME}{n}")
-        if frame is None:  # a cut leaves it to the other window
+    parts: list[WeightedFrame] = []
+    props: Mapping[str, Any] = {}
+    for window_frame in window_frames:
+        frame, weight = window_frame.props.get(f"{_FRAME}{n}"), window_frame.props.get(f"{_WEIGHT}{n}")
+        if not isinstance(frame, vs.VideoFrame):  # a cut: only the other window contributes
             continue
-        weight = found.get(f"{_WEIGHT}{n}")
-        if weight is None:
+        if not isinstance(weight, float):
             return frame
-        shares.append(Share(n, weight, read_frames([frame])[0]))
+        parts.append(WeightedFrame(n, weight, read_frames([frame])[0]))
         props = frame.props
-    return write_frame(blend(shares), vs_format, props)
+    return write_frame(blend(parts), vs_format, props)

@@ -15,7 +15,6 @@ from server import PromptServer
 from tests.nodes.comfy_server import REPO, Server, complaints_in, find_comfyui, serving
 from tests.nodes.fake import CARDS, FakeComfyUI
 from tests.nodes.media import make_inputs
-from tests.one_thread import one_thread  # noqa: F401 (fixture)
 from vrt_core import build_network
 from vrt_core.models import save_weights
 
@@ -47,6 +46,11 @@ def comfy(tmp_path: Path, tiny_files: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for file in tiny_files.iterdir():
         (tmp_path / "models/vrt" / file.name).symlink_to(file)
     return FakeComfyUI(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread: None) -> None:
+    """Compute with one thread in all tests of this folder: they compare frames bit for bit."""
 
 
 @pytest.fixture(scope="session")

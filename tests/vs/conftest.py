@@ -1,4 +1,4 @@
-"""VapourSynth's settings are left as they were found; the parts of real runs, made once."""
+"""Fixtures of the filter's tests: VapourSynth's settings are restored; vspipe and tiny models are set up once."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +8,6 @@ import pytest
 import torch
 import vapoursynth as vs
 
-from tests.one_thread import one_thread  # noqa: F401 (fixture)
 from tests.vs.real import CUT, SCRIPT, Pipe, make_models
 
 
@@ -31,7 +30,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def clip() -> torch.Tensor:
-    """(11, 3, 33, 38): fades, a cut, a last window that reaches back, and sizes that need padding."""
+    """(11, 3, 33, 38): cross-fades, a cut, a last window that starts earlier, and sizes that need padding."""
     return torch.rand(11, 3, 33, 38, generator=torch.Generator().manual_seed(0))
 
 

@@ -1,4 +1,4 @@
-"""The real engine with networks too small to be of use, the real vspipe, and clips from tensors."""
+"""Tiny models with random weights, the real vspipe, and clips from tensors."""
 
 import os
 import signal
@@ -6,29 +6,19 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import vapoursynth as vs
 
-from tests.vs.fake import core
-from vrt_core import ModelCard, build_network, save_weights
+from tests.helpers.weights import TINY_CONFIG
+from tests.vs.helpers import core
+from vrt_core import ModelCard, build_network
+from vrt_core.models import save_weights
 from vs_plugin.frames import write_frame
 
 ROOT = Path(__file__).parents[2]
-VSPIPE = Path(vs.__file__).with_name("vspipe")  # what a venv has under this name is a wrapper that hides signals
-NETWORK: dict[str, Any] = {
-    "depths": [2] * 7 + [1, 1],
-    "indep_reconsts": [8],
-    "embed_dims": [8] * 7 + [12, 12],
-    "num_heads": [2] * 9,
-    "window_size": [2, 4, 4],
-    "img_size": [4, 32, 32],
-    "pa_frames": 2,
-    "deformable_groups": 2,
-    "flow_channels": [4, 8, 4, 2],
-}
+VSPIPE = Path(vs.__file__).with_name("vspipe")  # the script of this name in a venv is a wrapper that hides signals
 CUT = 6
 
 SCRIPT = """
@@ -64,9 +54,9 @@ class Pipe:
         return subprocess.run([str(VSPIPE), *options, str(script), out], env=self.env, capture_output=True, timeout=300)
 
     def start(self, script: Path, *options: str) -> subprocess.Popen[bytes]:
-        """Run it at the side; its frames and messages are in ``stdout`` and ``stderr``."""
+        """Run it in the background; its frames and messages are in ``stdout`` and ``stderr``."""
         command = [str(VSPIPE), *options, str(script), "-"]
-        # Programs started by a shell in the background, as a test runner may be, ignore SIGINT, and so do theirs.
+        # A program that a shell starts in the background ignores SIGINT, and so do its child processes.
         return subprocess.Popen(
             command,
             env=self.env,
@@ -77,7 +67,7 @@ class Pipe:
 
     @classmethod
     def configured(cls, folder: Path) -> "Pipe":
-        """A vspipe that finds this Python and our packages, whatever is installed or configured for the user."""
+        """A vspipe that uses this Python and this checkout, whatever the user has installed or configured."""
         (folder / "vsvrt").symlink_to(ROOT / "vs_plugin", target_is_directory=True)
         env = {**os.environ, "XDG_CONFIG_HOME": str(folder), "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
         subprocess.run([sys.executable, "-m", "vapoursynth", "config"], env=env, check=True, capture_output=True)
@@ -88,12 +78,12 @@ def make_models(folder: Path) -> dict[str, Path]:
     """Random weights, by task."""
     paths = {}
     for task, scale in (("deblur", 1), ("denoise", 1), ("sr", 2), ("interpolate", 1)):
-        config = {**NETWORK, "upscale": scale, "nonblind_denoising": task == "denoise"}
+        config = {**TINY_CONFIG, "upscale": scale, "nonblind_denoising": task == "denoise"}
         if task == "interpolate":
-            config.update(pa_frames=0, indep_reconsts=[])
+            config["pa_frames"] = 0
         torch.manual_seed(scale)
         network = build_network(**config)
-        for parameter in network.parameters():  # fresh ones would leave the clip nearly as it is
+        for parameter in network.parameters():  # the initial weights would hardly change the clip
             torch.nn.init.normal_(parameter, std=0.1)
         card = ModelCard(name=f"tiny-{task}", task=task, scale=scale, config=config, window_frames=4, overlap_frames=2)
         paths[task] = folder / f"tiny-{task}.safetensors"
@@ -102,13 +92,13 @@ def make_models(folder: Path) -> dict[str, Path]:
 
 
 def raw_frames(raw: bytes, num_frames: int, height: int, width: int) -> np.ndarray:
-    """What vspipe writes of RGBS without a container: planes G, B, R."""
+    """Frames of RGBS that vspipe writes without a container, as planes G, B, R; returned as R, G, B."""
     planes = np.frombuffer(raw, np.float32).reshape(num_frames, 3, height, width)
     return planes[:, [2, 0, 1]]
 
 
 def as_clip(frames: torch.Tensor, vs_format: int, *, cuts: tuple[int, ...] = ()) -> vs.VideoNode:
-    """A clip of these frames, (T, C, H, W), flagged at the cuts."""
+    """A clip of these frames, (T, C, H, W), with properties that mark the cuts."""
     T, _, H, W = frames.shape
     blank = core.std.BlankClip(None, W, H, vs_format, T, keep=True)
 

@@ -1,4 +1,4 @@
-"""The whole way of a video: BestSource, the filter, y4m, an encoder; and every frame of the file looked at again."""
+"""A video from file to file: BestSource, the filter, y4m, an encoder; every frame of the result is compared."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import vapoursynth as vs
 
-from tests.vs.fake import core
+from tests.vs.helpers import core
 from tests.vs.real import VSPIPE, Pipe
 from vs_plugin import restore
 
@@ -38,12 +38,15 @@ ENCODERS = {
     "--transfer-characteristics 1 --matrix-coefficients 1 -b {out}.ivf",
 }
 
-pytestmark = pytest.mark.skipif(not hasattr(core, "bs"), reason="needs vapoursynth-bestsource to read video")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.skipif(not hasattr(core, "bs"), reason="needs vapoursynth-bestsource to read video"),
+]
 
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Waves that drift, so that every frame is another."""
+    """Moving waves, so that all frames differ."""
     path = tmp_path_factory.mktemp("video") / "video.mkv"
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     with av.open(str(path), "w") as file:
@@ -58,7 +61,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(video: Path, models: dict[str, Path]) -> dict[int, np.ndarray]:
-    """Planes Y, U, V of all frames by depth, asked for in some other order; (frames, samples)."""
+    """Planes Y, U, V of all frames by bit depth, requested out of order; (frames, samples)."""
     clip = core.bs.VideoSource(str(video)).resize.Bicubic(format=vs.RGBS, matrix_in_s="709")
     restored: Any = restore(clip, model=str(models["deblur"]), window=4, overlap=2, device="cpu", tile=0)
     planes = {bits: np.empty((FRAMES, WIDTH * HEIGHT * 3 // 2), np.uint16) for bits in FORMATS}
@@ -71,7 +74,7 @@ def expected(video: Path, models: dict[str, Path]) -> dict[int, np.ndarray]:
 
 
 def facts(path: Path) -> dict[str, Any]:
-    """What ffprobe says of the video, every frame decoded."""
+    """What ffprobe reports about the video after decoding every frame."""
     command = ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-of", "json", str(path)]
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["streams"][0]
 
@@ -82,8 +85,8 @@ def read_planes(path: Path) -> np.ndarray:
         return np.stack([frame.to_ndarray().ravel().astype(np.uint16) for frame in file.decode(video=0)])
 
 
-def psnr(a: np.ndarray, b: np.ndarray, most: int) -> float:
-    return float(10 * np.log10(most**2 / max(np.square(a - b.astype(float)).mean(), 1e-9)))
+def psnr(a: np.ndarray, b: np.ndarray, max_value: int) -> float:
+    return float(10 * np.log10(max_value**2 / max(np.square(a - b.astype(float)).mean(), 1e-9)))
 
 
 @pytest.mark.parametrize(
@@ -109,15 +112,15 @@ def test_every_frame_arrives(
     assert done.returncode == 0, done.stderr.decode()
     (out,) = tmp_path.glob("out.*")
 
-    found = facts(out)
-    assert (found["width"], found["height"], int(found["nb_read_frames"])) == (WIDTH, HEIGHT, FRAMES)
-    assert Fraction(found["r_frame_rate"]) == RATE
-    assert found["pix_fmt"].endswith({8: "p", 10: "p10le"}[bits])
-    assert {name: found.get(name) for name in TAGS} == TAGS
-    planes, most = read_planes(out), 2**bits - 1
+    stream = facts(out)
+    assert (stream["width"], stream["height"], int(stream["nb_read_frames"])) == (WIDTH, HEIGHT, FRAMES)
+    assert Fraction(stream["r_frame_rate"]) == RATE
+    assert stream["pix_fmt"].endswith({8: "p", 10: "p10le"}[bits])
+    assert {name: stream.get(name) for name in TAGS} == TAGS
+    planes, max_value = read_planes(out), 2**bits - 1
     if encoder != "SvtAv1EncApp":
-        assert np.array_equal(planes, expected[bits])  # encoded without loss
+        assert np.array_equal(planes, expected[bits])  # lossless
         return
     for n in range(FRAMES):
-        others = [psnr(planes[n], expected[bits][m], most) for m in range(FRAMES) if m != n]
-        assert psnr(planes[n], expected[bits][n], most) > max(40, max(others) + 6)
+        others = [psnr(planes[n], expected[bits][m], max_value) for m in range(FRAMES) if m != n]
+        assert psnr(planes[n], expected[bits][n], max_value) > max(40, max(others) + 6)

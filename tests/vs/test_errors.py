@@ -1,4 +1,4 @@
-"""What goes wrong says so in one line, with what to do."""
+"""Error messages: one line, with the name of the argument and what to do."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,12 +9,12 @@ import torch
 import vapoursynth as vs
 
 import vs_plugin.filter
-from tests.vs.fake import FakeRestorer, Source, core, fetch, windowed
+from tests.vs.helpers import Passes, Source, core, fake, fetch, filtered
 from vrt_core import InputError, WeightsError
 from vs_plugin import restore
 from vs_plugin.arguments import check_in_memory
 from vs_plugin.errors import one_line
-from vs_plugin.workers import make_lanes
+from vs_plugin.workers import make_workers
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def refusal(*args, **options) -> str:
     ("vs_format", "advice"),
     [(vs.YUV420P8, "format=vs.RGBS, matrix_in_s='709'"), (vs.RGB24, "format=vs.RGBS)"), (vs.GRAYS, "matrix_in_s")],
 )
-def test_other_formats_are_told_how_to_convert(vs_format: int, advice: str) -> None:
+def test_errors_about_formats_say_how_to_convert(vs_format: int, advice: str) -> None:
     message = refusal(core.std.BlankClip(None, 16, 16, vs_format, 5))
     assert advice in message
     assert vs.core.get_video_format(vs_format).name in message
@@ -54,9 +54,9 @@ def test_a_clip_must_be_a_clip() -> None:
 
 
 def test_clips_on_the_gpu_are_refused(clip: vs.VideoNode) -> None:
-    """Whether a clip is there can be asked from R80 on; one to ask takes a Vulkan driver."""
+    """VapourSynth R80 and later have such clips; a real one needs a Vulkan driver."""
     with pytest.raises(vs.Error, match=r"^vrt: sigma must be in main memory.*use sigma\.std\.GPUDownload\(\) first"):
-        check_in_memory(cast(Any, SimpleNamespace(gpu_resident=True)), "sigma")
+        check_in_memory(cast(vs.VideoNode, SimpleNamespace(gpu_resident=True)), "sigma")
     check_in_memory(clip, "clip")
 
 
@@ -76,7 +76,7 @@ def test_clips_on_the_gpu_are_refused(clip: vs.VideoNode) -> None:
         ({"factor": 4}, "does not interpolate"),
     ],
 )
-def test_options_are_told_their_rule(clip: vs.VideoNode, option: dict[str, Any], words: str) -> None:
+def test_errors_about_options_state_the_rule(clip: vs.VideoNode, option: dict[str, Any], words: str) -> None:
     assert words in refusal(clip, **{"sigma": 20, "device": "cpu", **option})
 
 
@@ -87,63 +87,76 @@ def test_choices_are_listed(clip: vs.VideoNode, option: dict[str, str]) -> None:
     assert repr(*option.values()) in message
 
 
-def test_messages_of_the_core_name_our_arguments() -> None:
+def test_messages_of_the_core_name_the_arguments_of_the_filter() -> None:
     error = InputError(
         "overlap_frames (5) must be at most half\n of window_frames (8); tile_px, sigma_255=2, name_or_path"
     )
     assert one_line(error) == "overlap (5) must be at most half of window (8); tile, sigma=2, model"
 
 
-def test_a_model_that_is_not_there(clip: vs.VideoNode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights(clip: vs.VideoNode, monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*_args: object, **_options: object) -> None:
-        print("a library that talks")
-        raise WeightsError("weights of x are not here; run `vrt download x`")
+        print("a library that prints")
+        raise WeightsError("weights of x are missing; run `vrt download x`")
 
     monkeypatch.setattr(vs_plugin.filter, "load_restorer", load)
     assert "vrt download x" in refusal(clip, model="x")
 
 
 def test_a_name_that_is_no_model(clip: vs.VideoNode) -> None:
-    assert "denoise-smal" in refusal(clip, model="denoise-smal")
+    message = refusal(clip, model="denoise-smell", sigma=20)
+    assert message.startswith("vrt: model ('denoise-smell') is unknown; ")
+    assert "denoise-small" in message  # the nearest name
 
 
-def test_limits_of_the_core_are_told(clip: vs.VideoNode, tmp_path: Path) -> None:
-    assert "tiny" in refusal(clip, model=str(tmp_path / "tiny.safetensors"))
+def test_a_weights_file_that_does_not_exist(clip: vs.VideoNode, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.safetensors"
+    assert refusal(clip, model=str(path)).startswith(f"vrt: cannot read weights {path}: ")
+
+
+def test_a_weights_file_that_is_damaged(clip: vs.VideoNode, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.safetensors"
+    path.write_bytes(b"no weights")
+    assert f"{path} " in refusal(clip, model=str(path))
 
 
 @pytest.mark.parametrize(
-    ("facts", "sigma", "words"),
+    ("needs_sigma", "sigma", "words"),
     [
-        ({"needs_sigma": True}, None, "sigma=20, or sigma='auto'"),
-        ({"needs_sigma": True}, 51, "from 0 to 50"),
-        ({"needs_sigma": True}, float("nan"), "from 0 to 50"),
-        ({"needs_sigma": True}, "20", "must be a number"),
-        ({"needs_sigma": True}, True, "must be a number"),
-        ({}, 20, "takes no sigma"),
+        (True, None, "sigma=20, or sigma='auto'"),
+        (True, 51, "from 0 to 50"),
+        (True, float("nan"), "from 0 to 50"),
+        (True, "20", "must be a number"),
+        (True, True, "must be a number"),
+        (False, 20, "takes no sigma"),
     ],
 )
 def test_model_and_sigma_must_fit(
-    clip: vs.VideoNode, monkeypatch: pytest.MonkeyPatch, facts: dict, sigma: object, words: str
+    clip: vs.VideoNode, monkeypatch: pytest.MonkeyPatch, needs_sigma: bool, sigma: object, words: str
 ) -> None:
-    fake = FakeRestorer(6, 2)
-    vars(fake).update(facts)
-    monkeypatch.setattr(vs_plugin.filter, "load_restorer", lambda *_, **__: fake)
+    monkeypatch.setattr(vs_plugin.filter, "load_restorer", lambda *_, **__: fake(6, 2, sigma=needs_sigma))
     assert words in refusal(clip, sigma=sigma)
 
 
 def test_a_window_that_fails_is_an_error_of_its_frames_only() -> None:
-    source = Source(20)
-    restorer = FakeRestorer(6, 2, fails_at=2)
-    clip = windowed(source.clip, restorer)
+    source, restorer = Source(20), fake(6, 2)
+
+    def fail(inputs: torch.Tensor) -> None:
+        if source.number_of(inputs[0, 0, 0, 0, 0].item()) == 8:
+            raise InputError("this one\nfails")
+
+    Passes(restorer, before=fail)
+    clip = filtered(source.clip, restorer)
     fetch(clip, range(8))
     with pytest.raises(vs.Error, match="vrt: frames 8 to 13: this one fails"):
         clip.get_frame(10)
-    restorer.fails_at = -1
-    fetch(clip, [10, 19])  # an error is not remembered
+    Passes(restorer)
+    fetch(clip, [10, 19])  # the window is restored again
 
 
-def test_a_closed_script_says_so() -> None:
-    (lane,) = make_lanes([cast(Any, FakeRestorer(6, 2))], 1, 9)
-    lane.release()
+def test_a_clip_of_a_closed_script() -> None:
+    restorer = fake(6, 2)
+    (worker,) = make_workers([restorer], 1, 9)
+    worker.release()
     with pytest.raises(vs.Error, match="closed"):
-        lane.restore(cast(Any, None), torch.zeros(1))
+        worker.restore(restorer.plan(20, 4, 6)[0], torch.zeros(6, 3, 4, 6))

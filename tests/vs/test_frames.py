@@ -1,27 +1,39 @@
-"""What a frame carries through the filter: pixels, properties, time."""
+"""Pixels, properties and time of frames on their way through the filter."""
+
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import vapoursynth as vs
 
-from tests.vs.fake import FakeRestorer, Source, core, fetch, windowed
+from tests.helpers.fake_restorers import FakeNetwork, fake_card
+from tests.vs.helpers import Source, core, differing, expected_frames, fake, fetch, filtered
+from vrt_core import RestoreOptions, Restorer, make_restorer
 from vs_plugin.frames import read_frames, write_frame
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 
-class Same(FakeRestorer):
-    """Returns what it is given."""
 
-    def restore_window(self, window, frames, **options):
-        shares = super().restore_window(window, frames, **options)
-        return [type(share)(share.index, share.weight, frames[share.index - window.start]) for share in shares]
+class Identity(FakeNetwork):
+    """Returns its input."""
+
+    def forward(self, clip: torch.Tensor, flows: object = None, **_: object) -> torch.Tensor:
+        return clip
+
+
+def identity() -> Restorer:
+    network: Any = Identity()
+    return make_restorer([(network, fake_card(network, overlap=0))], RestoreOptions(tile_px=0))
 
 
 @pytest.mark.parametrize("vs_format", [vs.RGBS, vs.RGBH])
-@pytest.mark.parametrize(("width", "height"), [(65, 33), (1, 1), (1918, 1078)])
+@pytest.mark.parametrize(("width", "height"), [(65, 33), (1, 1), (318, 178)])
 def test_pixels_survive_the_way_through(vs_format: int, width: int, height: int) -> None:
     source = Source(5, width=width, height=height, vs_format=vs_format)
-    got = fetch(windowed(source.clip, Same(4, 0)))
-    assert all(np.array_equal(got[n], source.pixels[n]) for n in range(5))
+    frames = fetch(filtered(source.clip, identity()))
+    assert len(frames) == 5
+    assert differing(frames, source.pixels) == []
 
 
 @pytest.mark.parametrize("vs_format", [vs.RGBS, vs.RGBH])
@@ -37,9 +49,10 @@ def test_conversion_keeps_planes_apart(vs_format: int) -> None:
 
 def test_half_frames_are_rounded_once() -> None:
     source = Source(10, vs_format=vs.RGBH)
-    expected = FakeRestorer(6, 2).restore(source.frames).numpy().astype(np.float16)
-    got = fetch(windowed(source.clip, FakeRestorer(6, 2)))
-    assert all(np.array_equal(got[n], expected[n]) for n in range(10))  # those of the cross-fade too
+    restorer = fake(6, 2)
+    frames = fetch(filtered(source.clip, restorer))
+    assert len(frames) == 10
+    assert differing(frames, expected_frames(restorer, source).astype(np.float16)) == []  # cross-faded frames too
 
 
 @pytest.mark.parametrize("scale", [1, 4])
@@ -48,14 +61,14 @@ def test_properties_and_time_are_kept(scale: int) -> None:
     source = Source(10)
     alpha = core.std.BlankClip(None, 6, 4, vs.GRAYS, 10)
     clip = core.std.SetFrameProps(source.clip, **tags).std.ClipToProp(alpha, "_Alpha")
-    restored = windowed(clip, FakeRestorer(6, 2, scale=scale))
+    restored = filtered(clip, fake(6, 2, scale=scale))
     assert (restored.width, restored.height) == (clip.width * scale, clip.height * scale)
     assert (restored.num_frames, restored.fps) == (clip.num_frames, clip.fps)
     assert restored.format.id == clip.format.id
     for before, after in zip(clip.frames(), restored.frames(), strict=True):
         expected = {key: value for key, value in before.props.items() if key != "_Alpha"}
-        found = dict(after.props)
-        assert ("_Alpha" in found) == (scale == 1)
-        found.pop("_Alpha", None)
-        assert found == expected
-        assert (found["_DurationNum"], found["_DurationDen"]) == (1001, 24000)
+        props = dict(after.props)
+        assert ("_Alpha" in props) == (scale == 1)
+        props.pop("_Alpha", None)
+        assert props == expected
+        assert (props["_DurationNum"], props["_DurationDen"]) == (1001, 24000)

@@ -1,41 +1,55 @@
-"""What is held, for how long, and what happens when VapourSynth runs short of memory."""
+"""Frames in memory: how many, for how long, and what happens when VapourSynth is short of memory."""
 
 import gc
 import subprocess
 import sys
+import threading
 import weakref
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import vapoursynth as vs
 
-from tests.vs.fake import FakeInterpolator, FakeRestorer, Source, core, fetch, windowed
-from vs_plugin.frame_cache import estimate_between, estimate_windows
+from tests.vs.helpers import (
+    Passes,
+    Source,
+    core,
+    differing,
+    expected_frames,
+    fake,
+    fake_interpolator,
+    fetch,
+    filtered,
+    window_starts,
+)
+from vrt_core import Restorer
+from vs_plugin.cache_sizes import interpolation_bytes, restoration_bytes
+from vs_plugin.frame_cache import FrameCache
 
 ROOT = Path(__file__).parents[2]
 
 
-class Watched:
-    """Notes how much VapourSynth holds, above the start, whenever a window is restored or ``note`` is called."""
+pytestmark = pytest.mark.usefixtures("one_thread")
 
-    def __init__(self) -> None:
+
+class PeakMeter:
+    """Records the peak of VapourSynth's memory above the start, before each pass and after each frame."""
+
+    def __init__(self, *restorers: Restorer, before: Callable[[], object] = lambda: None) -> None:
         gc.collect()
-        self._before, self.most_bytes = vs.core.used_cache_size, 0
+        self._start_bytes, self.peak_bytes = vs.core.used_cache_size, 0
 
-    def note(self) -> None:
-        self.most_bytes = max(self.most_bytes, vs.core.used_cache_size - self._before)
+        def measure(_: object) -> None:
+            before()
+            self.measure()
 
-    def watch(self, restorer: Any) -> Any:
-        work = restorer.restore_window
+        for restorer in restorers:
+            Passes(restorer, before=measure)
 
-        def restore_window(*args: Any, **options: Any) -> Any:
-            self.note()
-            return work(*args, **options)
-
-        restorer.restore_window = restore_window
-        return restorer
+    def measure(self) -> None:
+        self.peak_bytes = max(self.peak_bytes, vs.core.used_cache_size - self._start_bytes)
 
     def run(self, clip: vs.VideoNode, requests: int) -> None:
         pending = []
@@ -43,7 +57,7 @@ class Watched:
             pending.append(clip.get_frame_async(n))
             if len(pending) == requests:
                 pending.pop(0).result().close()
-            self.note()
+            self.measure()
         while pending:
             pending.pop(0).result().close()
 
@@ -51,68 +65,96 @@ class Watched:
 @pytest.mark.parametrize("scale", [1, 2])
 @pytest.mark.parametrize("vs_format", [vs.RGBS, vs.RGBH])
 @pytest.mark.parametrize("requests", [1, 12])
-def test_the_estimate_bounds_the_frames_held(scale: int, vs_format: int, requests: int) -> None:
+def test_the_estimate_bounds_the_frames_in_memory(scale: int, vs_format: int, requests: int) -> None:
     vs.core.num_threads = 4
-    watched = Watched()
-    source = Source(60, width=320, height=180, vs_format=vs_format)
-    watched.run(windowed(source.clip, watched.watch(FakeRestorer(8, 2, scale=scale))), requests)
-    estimate = estimate_windows(source.clip, source.clip.format, scale, 8, 2)
-    assert 0.7 * estimate < watched.most_bytes < 1.25 * estimate
+    restorer = fake(8, 2, scale=scale)
+    meter = PeakMeter(restorer)
+    source = Source(36, width=320, height=180, vs_format=vs_format)
+    meter.run(filtered(source.clip, restorer), requests)
+    estimate = restoration_bytes(source.clip, source.clip.format, scale, 8, 2)
+    assert 0.7 * estimate < meter.peak_bytes < 1.25 * estimate
 
 
-def test_the_estimate_bounds_the_frames_held_by_several_devices() -> None:
+def test_the_estimate_bounds_the_frames_in_memory_with_several_devices() -> None:
     vs.core.num_threads = 8
-    watched = Watched()
-    source = Source(90, width=320, height=180)
-    restorers = [watched.watch(FakeRestorer(8, 2, seconds=0.002)) for _ in range(2)]
-    watched.run(windowed(source.clip, *restorers, num_streams=2), 32)
-    estimate = estimate_windows(source.clip, source.clip.format, 1, 8, 2, num_lanes=4)
-    assert 0.6 * estimate < watched.most_bytes < 1.25 * estimate
+    barrier = threading.Barrier(4)  # all workers restore a window at the same time
+    restorers = [fake(8, 2) for _ in range(2)]
+    meter = PeakMeter(*restorers, before=lambda: barrier.wait(timeout=60))
+    source = Source(16 * 6 + 2, width=320, height=180)  # 16 windows, 4 for each worker
+    meter.run(filtered(source.clip, *restorers, num_streams=2), 32)
+    estimate = restoration_bytes(source.clip, source.clip.format, 1, 8, 2, num_workers=4)
+    assert 0.6 * estimate < meter.peak_bytes < 1.25 * estimate
 
 
-def test_frames_looked_at_before_a_run_are_let_go() -> None:
-    def held_in_a_run(*looked_at: int) -> int:
-        source, watched = Source(400, width=320, height=180), Watched()
-        clip = windowed(source.clip, watched.watch(FakeRestorer(8, 2)))
-        fetch(clip, looked_at)
-        watched.most_bytes = 0
-        watched.run(clip[:80], 1)
-        return watched.most_bytes
+def test_frames_requested_before_a_run_are_freed() -> None:
+    def peak_of_a_run(*requested_before: int) -> int:
+        source, restorer = Source(120, width=160, height=90), fake(8, 2)
+        meter = PeakMeter(restorer)
+        clip = filtered(source.clip, restorer)
+        fetch(clip, requested_before)
+        meter.peak_bytes = 0
+        meter.run(clip[:36], 1)
+        return meter.peak_bytes
 
-    assert held_in_a_run(300, 200, 100, 350) < 1.05 * held_in_a_run()
+    vs.core.num_threads = 1
+    assert peak_of_a_run(110, 90, 80, 115) < 1.05 * peak_of_a_run()
 
 
 @pytest.mark.parametrize("requests", [1, 12])
-def test_the_estimate_bounds_the_frames_held_by_interpolation(requests: int) -> None:
+def test_the_estimate_bounds_the_frames_in_memory_with_interpolation(requests: int) -> None:
     vs.core.num_threads = 4
-    watched = Watched()
-    source = Source(60, width=320, height=180)
-    watched.run(windowed(source.clip, watched.watch(FakeInterpolator(2, seconds=0.002))), requests)
-    on_the_way = requests * source.pixels[0].nbytes  # results that the reader has not taken
-    estimate = estimate_between(source.clip, 4)
-    assert 0.6 * estimate < watched.most_bytes < 1.25 * estimate + on_the_way
+    restorer = fake_interpolator(2)
+    meter = PeakMeter(restorer)
+    source = Source(40, width=320, height=180)
+    meter.run(filtered(source.clip, restorer), requests)
+    in_flight = requests * source.pixels[0].nbytes  # results that the reader has not received
+    estimate = interpolation_bytes(source.clip, 4)
+    assert 0.6 * estimate < meter.peak_bytes < 1.25 * estimate + in_flight
 
 
 def test_nothing_is_restored_again_when_the_caches_are_emptied() -> None:
-    source = Source(16, width=320, height=240)
-    restorer = FakeRestorer(8, 2, seconds=2.2)  # VapourSynth empties all caches after 2 seconds over the limit
-    expected = FakeRestorer(8, 2).restore(source.frames).numpy()
-    vs.core.max_cache_size = 1
-    got = fetch(windowed(source.clip, restorer))
-    assert restorer.runs == {0: 1, 1: 1, 2: 1}
-    assert all(np.array_equal(got[n], expected[n]) for n in got)
+    source, restorer = Source(16), fake(8, 2)
+    expected = expected_frames(restorer, source)
+    passes = Passes(restorer)
+    clip, frames = filtered(source.clip, restorer), {}
+    for n in range(16):
+        frames |= fetch(clip, [n])
+        vs.core.clear_cache()  # as VapourSynth does when it is over core.max_cache_size
+    assert passes.starts(source) == Counter(window_starts(restorer, source))
+    assert differing(frames, expected) == []
 
 
-def test_the_warning_comes_before_the_memory_runs_out() -> None:
+def test_the_frame_cache_evicts_delivered_frames_first_then_distant_ones_then_the_oldest() -> None:
+    cache, frame = FrameCache(2), core.std.BlankClip(None, 16, 16).get_frame(0)
+
+    def cached(*numbers: int) -> list[int]:
+        return [n for n in numbers if cache.get(n) is not None]
+
+    cache.put(5, frame, [50, 51])
+    cache.put(4, frame, [40, 51])
+    for n in (40, 51):
+        cache.mark_delivered(n)
+    cache.put(3, frame, [30])  # 4 is delivered, 5 is older but not
+    assert cached(3, 4, 5) == [3, 5]
+    cache.put(2, frame, [20])
+    assert cached(2, 3, 5) == [2, 3]
+    cache.put(100, frame, [1000])
+    cache.put(101, frame, [1010])
+    assert cached(2, 3, 100, 101) == [100, 101]
+    cache.clear()
+    assert cached(100, 101) == []
+
+
+def test_the_warning_is_logged_before_memory_runs_out() -> None:
     messages: list[str] = []
     handle = vs.core.add_log_handler(lambda _, text: messages.append(text) if "vrt" in text else None)
     try:
         clip = core.std.BlankClip(None, 1920, 1080, vs.RGBS, 100)
         vs.core.max_cache_size = 8000
-        windowed(clip, FakeRestorer(8, 2))
+        filtered(clip, fake(8, 2))
         assert messages == []
         vs.core.max_cache_size = 1000
-        windowed(clip, FakeRestorer(8, 2))
+        filtered(clip, fake(8, 2))
     finally:
         vs.core.remove_log_handler(handle)
     assert len(messages) == 1
@@ -120,18 +162,18 @@ def test_the_warning_comes_before_the_memory_runs_out() -> None:
     assert "RGBH" in messages[0]
 
 
-def test_the_model_goes_with_the_last_node() -> None:
+def test_the_model_is_freed_with_the_last_node() -> None:
     gc.collect()
     before = vs.core.used_cache_size
     source = Source(20, width=320, height=240)
-    restorer = FakeRestorer(8, 2)
-    gone = weakref.ref(restorer)
-    first, second = windowed(source.clip, restorer), windowed(source.clip, restorer)
+    restorer = fake(8, 2)
+    network = weakref.ref(restorer.runners[0].network)
+    first, second = filtered(source.clip, restorer), filtered(source.clip, restorer)
     fetch(first)
     fetch(second)
     del restorer, first, second, source
     gc.collect()
-    assert gone() is None
+    assert network() is None
     assert vs.core.used_cache_size == before
 
 
@@ -152,27 +194,27 @@ class Policy(vs.EnvironmentPolicy):
 alive = []
 policy = Policy()
 vs.register_policy(policy)
-from tests.vs.fake import FakeRestorer, Source, windowed
+from tests.vs.helpers import Source, fake, filtered
 for _ in range(3):
     data = policy.api.create_environment()
     alive.append(data)
     with policy.api.wrap_environment(data).use():
-        restorer = FakeRestorer(6, 2)
-        gone = weakref.ref(restorer)
-        clip = windowed(Source(20).clip, restorer)
+        restorer = fake(6, 2)
+        network = weakref.ref(restorer.runners[0].network)
+        clip = filtered(Source(20).clip, restorer)
         clip.get_frame(9).close()
         del restorer
-        assert gone() is not None
-    policy.api.destroy_environment(data)  # while the script still holds its clip
+        assert network() is not None
+    policy.api.destroy_environment(data)  # while the script still has a reference to its clip
     alive.remove(data)
     gc.collect()
-    assert gone() is None, "the model outlived its script"
+    assert network() is None, "the model outlived its script"
     del clip
 print("freed", file=sys.stderr)
 """
 
 
-def test_the_model_goes_when_a_previewer_reloads() -> None:
+def test_the_model_is_freed_when_a_previewer_reloads() -> None:
     done = subprocess.run([sys.executable, "-c", RELOAD], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "freed" in done.stderr

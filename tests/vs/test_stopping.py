@@ -1,4 +1,4 @@
-"""What ends a run before its end: Ctrl-C, a script that fails, a reader that leaves."""
+"""Runs that end early: Ctrl-C, a script that fails, a reader that closes the pipe."""
 
 import signal
 from collections.abc import Callable
@@ -10,11 +10,9 @@ from tests.vs.real import Pipe
 
 FRAME_BYTES = 3 * 33 * 38 * 4
 
-SLOW = """
-import time
-from tests.vs.fake import FakeRestorer, windowed
-clip = windowed(clip.std.Loop(1000), FakeRestorer(4, 2, seconds=0.05))
-clip.set_output()
+ENDLESS = """
+from tests.vs.helpers import fake, filtered
+filtered(clip.std.Loop(10_000_000), fake(4, 2)).set_output()
 """
 
 FAILING = """
@@ -29,28 +27,30 @@ restore(broken, model=r"{model}", **options).set_output()
 
 
 def test_ctrl_c_ends_vspipe_at_once(pipe: Pipe, script: Callable[..., Path]) -> None:
-    running = pipe.start(script(SLOW))
+    running = pipe.start(script(ENDLESS))
     assert running.stdout is not None
-    running.stdout.read(FRAME_BYTES)  # it is at work
+    running.stdout.read(FRAME_BYTES)  # it has started
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=30)  # all frames would take minutes
+    running.communicate(timeout=30)  # all frames would take days
     assert running.returncode != 0
 
 
-def test_a_reader_that_leaves_ends_vspipe(pipe: Pipe, script: Callable[..., Path]) -> None:
-    running = pipe.start(script(SLOW))
+def test_a_closed_pipe_ends_vspipe(pipe: Pipe, script: Callable[..., Path]) -> None:
+    running = pipe.start(script(ENDLESS))
     assert running.stdout is not None
     running.stdout.read(FRAME_BYTES)
     running.stdout.close()
     assert running.wait(timeout=30) != 0
 
 
-def test_an_error_of_the_script_on_the_way(pipe: Pipe, models: dict[str, Path], script: Callable[..., Path]) -> None:
+def test_an_error_of_the_script_ends_vspipe_with_a_message(
+    pipe: Pipe, models: dict[str, Path], script: Callable[..., Path]
+) -> None:
     done = pipe(script(FAILING.format(model=models["deblur"])))
     assert done.returncode == 1
     assert "ValueError: frame 8 is missing" in done.stderr.decode()
-    assert len(done.stdout) % FRAME_BYTES == 0  # whole frames,
-    assert len(done.stdout) <= 8 * FRAME_BYTES  # and none that the missing one is part of
+    assert len(done.stdout) % FRAME_BYTES == 0  # whole frames
+    assert len(done.stdout) <= 8 * FRAME_BYTES  # none that depends on the missing one
 
 
 def test_a_failing_window_ends_vspipe_with_a_message(
@@ -61,7 +61,7 @@ def test_a_failing_window_ends_vspipe_with_a_message(
     done = pipe(script(f"restore(clip, model=r'{models['deblur']}', **options).set_output()", broken))
     assert done.returncode == 1
     assert "vrt: frames 6 to 9: frame 8 holds NaN" in done.stderr.decode()
-    assert len(done.stdout) <= 8 * FRAME_BYTES  # what was done before
+    assert len(done.stdout) <= 8 * FRAME_BYTES  # the frames before it
 
 
 def test_a_script_that_cannot_start(pipe: Pipe, script: Callable[..., Path]) -> None:

@@ -1,12 +1,12 @@
-"""What scripts of users rely on: names, order, and defaults of the arguments. A change here breaks scripts."""
+"""Names, kinds and defaults of the filter's arguments. A change here breaks the scripts of users."""
 
 import inspect
 import typing
 from pathlib import Path
 
 import vs_plugin
+from vrt_core.options import Precision
 from vs_plugin import restore
-from vs_plugin.arguments import Precision
 from vs_plugin.scene_props import CutSource
 
 DEFAULTS = {

@@ -1,4 +1,4 @@
-"""A film whose rate varies, made smooth as workflows/interpolate.vpy says: every frame at its time, sound in place."""
+"""A video with a variable frame rate, interpolated as workflows/interpolate.vpy says: time stamps and sound."""
 
 import shutil
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.vs.fake import core
+from tests.vs.helpers import core
 from tests.vs.real import ROOT, Pipe
 
 STARTS_MS = [0, 40, 80, 140, 180, 220]  # BestSource gives the last frame the nominal duration of 40 ms
@@ -35,10 +35,10 @@ def sound(path: Path) -> list[tuple[int | None, bytes]]:
 
 def test_a_variable_rate_keeps_its_times_and_its_sound(pipe: Pipe, models: dict[str, Path], tmp_path: Path) -> None:
     film, times, y4m, smooth, out = (tmp_path / n for n in ("film.mkv", "times.txt", "s.y4m", "smooth.mkv", "out.mkv"))
-    stamps = "settb=1/1000,setpts=(N*40+20*floor(N/3))/1000/TB"
-    pictures = ["-f", "lavfi", "-i", "testsrc2=size=40x32:rate=25", "-f", "lavfi", "-i", "sine=duration=0.26"]
+    time_stamps = "settb=1/1000,setpts=(N*40+20*floor(N/3))/1000/TB"
+    inputs = ["-f", "lavfi", "-i", "testsrc2=size=40x32:rate=25", "-f", "lavfi", "-i", "sine=duration=0.26"]
     codecs = ["-c:v", "ffv1", "-pix_fmt", "yuv420p", "-enc_time_base", "1:1000", "-c:a", "pcm_s16le"]
-    run("ffmpeg", *pictures, "-vf", stamps, "-fps_mode", "vfr", "-frames:v", len(STARTS_MS), *codecs, film)
+    run("ffmpeg", *inputs, "-vf", time_stamps, "-fps_mode", "vfr", "-frames:v", len(STARTS_MS), *codecs, film)
     assert times_ms(film) == pytest.approx(STARTS_MS)
 
     arguments = ["-a", f"source={film}", "-a", f"model={models['interpolate']}"]

@@ -1,4 +1,4 @@
-"""The scripts in workflows/, run as they are."""
+"""The scripts in workflows/, run unchanged."""
 
 import runpy
 import sys
@@ -11,7 +11,7 @@ import pytest
 import vapoursynth as vs
 
 import vs_plugin
-from tests.vs.fake import core
+from tests.vs.helpers import core
 from tests.vs.real import ROOT, Pipe
 from vrt_core import MODELS
 
@@ -42,8 +42,8 @@ def test_scripts_say_what_they_need(monkeypatch: pytest.MonkeyPatch, script: Pat
 def test_the_model_of_a_script_is_known(script: Path) -> None:
     text = script.read_text()
     card = MODELS[text.split('args.get("model", "')[1].split('"')[0]]
-    links = [MODELS[link] for link in card.links] or [card]
-    assert all(link.shipped for link in links) != ("vrt download" in text)  # what does not ship must be fetched
+    parts = [MODELS[name] for name in card.links] or [card]
+    assert all(part.shipped for part in parts) != ("vrt download" in text)  # weights that do not ship are downloaded
 
 
 @pytest.mark.skipif(not hasattr(core, "bs"), reason="needs vapoursynth-bestsource to read video")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrt_media.planes import catmull_rom
+from vrt_media.chroma import catmull_rom
 
 
 def add_noise(clip: Tensor, sigma_255: float, generator: torch.Generator | None = None) -> Tensor:
