@@ -54,7 +54,7 @@ CARDS = (
 
 
 class Traffic(TorchDispatchMode):
-    """Counts bytes read and written: ``max_bytes`` by all operations, ``min_bytes`` by those that cannot be fused away."""
+    """Counts bytes read and written: ``max_bytes`` by all operations, ``min_bytes`` by those that cannot be fused."""
 
     def __init__(self) -> None:
         super().__init__()
