@@ -21,8 +21,10 @@ from torch import Tensor, nn
 
 from vrt_core import VRT, find_model, load_restorer
 from vrt_core.models import load_network
-from vrt_train.data.dataset import DataConfig, Library, TrainingBatches, validation_examples
+from vrt_train.data.config import DataConfig
+from vrt_train.data.dataset import TrainingBatches, validation_examples
 from vrt_train.data.degradations import add_noise
+from vrt_train.data.library import Library
 from vrt_train.evaluation.clips import read_frames
 from vrt_train.evaluation.metrics import psnr
 from vrt_train.training.config import TrainConfig, find_config
@@ -94,7 +96,7 @@ def train(name: str, steps: int, data: Path) -> dict[str, float]:
         batches = TrainingBatches(trainer.library, config.data, config.seed)
         for step in range(steps):
             trainer.train_step(batches[step])
-        return trainer.validate(validation_examples(Library(data, "held"), config.data))
+        return trainer.validate(validation_examples(Library(data, "val"), config.data))
 
 
 def score_windows(lengths: list[int]) -> dict[int, float]:

@@ -15,14 +15,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vrt_core import VRT, export_onnx, find_model
+from vrt_core import export_onnx, find_model
 from vrt_core.models import load_network
 from vrt_core.network import compile_parts
 
@@ -43,7 +42,7 @@ def main() -> None:
     parser.add_argument("--onnx", action="store_true", help="also time the ONNX export")
     args = parser.parse_args()
     T, H, W = (int(x) for x in args.size.split("x"))
-    network = cast(VRT, load_network(find_model(args.model)))
+    network = load_network(find_model(args.model))
     clip = torch.rand(1, T, 3 + network.config.nonblind_denoising, H, W, generator=torch.Generator().manual_seed(0))
     clip[:, :, 3:] = 20 / 255
     with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
