@@ -30,10 +30,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from vrt_cli.job import run  # noqa: E402
-from vrt_cli.outputs import Output  # noqa: E402
+from vrt_cli.outputs import OutputTarget  # noqa: E402
 from vrt_core import load_restorer  # noqa: E402
 from vrt_media.encoding import Encoding  # noqa: E402
-from vrt_media.reader import VideoSource  # noqa: E402
+from vrt_media.reader import VideoReader  # noqa: E402
 from vrt_media.timeline import Timeline  # noqa: E402
 
 
@@ -70,27 +70,27 @@ def make_clip(path: Path, frames: int, height: int, width: int) -> None:
         container.mux(video.encode(None))
 
 
-def run_in_turn(source: VideoSource, restorer: Any, make_sink: Callable[[], Any], **options: Any) -> None:
+def run_in_turn(reader: VideoReader, restorer: Any, open_writer: Callable[[], Any], **options: Any) -> None:
     """Do the work of the command line in one thread."""
-    facts, sink = source.facts, make_sink()
-    timeline = Timeline(time_base=facts.time_base, frame_duration=facts.frame_duration, factor=restorer.frame_factor)
+    info, writer = reader.info, open_writer()
+    timeline = Timeline(time_base=info.time_base, frame_duration=info.frame_duration, factor=restorer.frame_factor)
 
     def frames() -> Iterator[Tensor]:
-        for picture in source.pictures(sink.copy):
-            timeline.push(picture.pts)
-            yield picture.rgb
+        for frame in reader.frames(writer.copy):
+            timeline.push(frame.pts)
+            yield frame.rgb
 
     for index, rgb in enumerate(restorer.stream(frames(), **options)):
-        sink.write(rgb, timeline.stamp(index))
-    sink.close()
+        writer.write(rgb, timeline.stamp(index))
+    writer.close()
 
 
 def time_job(job: Callable[..., Any], clip: Path, restorer: Any, options: dict[str, Any]) -> float:
     """Return the wall seconds of a job, from an open source to a finished file."""
-    with tempfile.TemporaryDirectory() as folder, closing(VideoSource(clip)) as source:
-        target = Output(f"{folder}/out.mkv", source, restorer, Encoding())
+    with tempfile.TemporaryDirectory() as folder, closing(VideoReader(clip)) as reader:
+        target = OutputTarget(f"{folder}/out.mkv", reader, restorer, Encoding())
         start = time.perf_counter()
-        job(source, restorer, target.open, **options)
+        job(reader, restorer, target.open, **options)
         return time.perf_counter() - start
 
 
@@ -114,8 +114,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mkv"
         make_clip(clip, args.frames, H, W)
-        with closing(VideoSource(clip)) as source:
-            clip_frames = [picture.rgb for picture in source.pictures(lambda packet: None)]
+        with closing(VideoReader(clip)) as reader:
+            clip_frames = [frame.rgb for frame in reader.frames(lambda packet: None)]
         seconds: dict[str, list[float]] = {"alone": [], "overlapped": [], "in turn": []}
         list(restorer.stream(clip_frames[:12], **options))  # warm-up
         for _ in range(args.runs):
