@@ -1,9 +1,10 @@
-# Set-up happens once, on first use of any target; `make clean` takes it away again.
-#   make demo   restore a clip with the models that ship
-#   make test   run the tests
-#   make test-slow  those that take minutes
-#   make lint   ruff and pyright
-#   make wheel  build the package
+# Every target sets up .venv on first use; `make clean` removes it.
+#   make demo       restore a clip with the shipped models
+#   make test       run the fast tests; TESTS=tests/core for a part of them
+#   make test-slow  run the tests that take minutes
+#   make lint       ruff and pyright
+#   make format     fix what ruff can fix
+#   make wheel      build the package
 
 VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
@@ -38,8 +39,8 @@ wheel: $(READY)
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo_out .pytest_cache .hypothesis .ruff_cache
 
-# An environment that is there already is used as it is, with whatever is missing added. Names may be shims that lead
-# nowhere, so each is tried.
+# An existing .venv is used as it is; missing packages are installed into it. Each Python is run once to check its
+# version, because a name on the PATH may be a shim without an interpreter.
 $(VENV)/bin/python:
 ifneq ($(UV),)
 	uv venv --python 3.12 $(VENV)
@@ -47,13 +48,13 @@ else
 	@for python in $(or $(PYTHON),python3.12 python3 python3.13 python3.14 python); do \
 	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then \
 	    echo "$$python -m venv $(VENV)"; $$python -m venv $(VENV) && exit; \
-	    rm -rf $(VENV); echo "$$python cannot make a virtual environment; on Debian, install python3-venv" >&2; exit 1; \
+	    rm -rf $(VENV); echo "$$python cannot create a virtual environment; on Debian, install python3-venv" >&2; exit 1; \
 	  fi; \
 	done; \
-	echo "Python 3.12 or newer is needed: install it, or uv, or say PYTHON=/path/to/python" >&2; exit 1
+	echo "Python 3.12 or newer is needed: install it, or uv, or set PYTHON=/path/to/python" >&2; exit 1
 endif
 
-# `vapoursynth config` tells vspipe, once per user and environment, which Python to use.
+# `vapoursynth config` sets the Python that vspipe uses, once per user and environment.
 $(READY): pyproject.toml | $(VENV)/bin/python
 ifneq ($(UV),)
 	uv pip install --python $(VENV)/bin/python --editable '.[dev]'

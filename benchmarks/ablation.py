@@ -1,9 +1,11 @@
-"""What each idea of the paper is worth at small size: ``python benchmarks/ablation.py --data data [--steps 600]``.
+"""Measures what each idea of the paper is worth at small size, as PSNR of denoisers that lack one idea each.
 
-Small denoisers of two blocks a stage learn from nothing for a short while, from the same batches, each without one
-idea; all use the optical flow of `denoise-small`, which stays as it is. Scores are PSNR in dB at sigma 30 on held-out
-film and moving photos. A second table gives the shipped denoiser windows of fewer frames. DATA is made by
-``python -m vrt_train.prepare``.
+    python benchmarks/ablation.py --data data [--steps 600] [--windows 1 2 4 6 12]
+
+Denoisers with two blocks a stage are trained for a few hundred steps from random weights, on the same batches; all use
+the frozen optical flow of ``denoise-small``. Scores are PSNR in dB at sigma 30 on held-out film and moving photos. A
+second table has the PSNR of ``denoise-small`` on the demo clip by the number of frames in a window. ``python -m
+vrt_train.prepare`` creates the data.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vrt_core import VRT, find_model, load_network, load_restorer
-from vrt_train.data.dataset import DataConfig, Library, TrainingBatches, validation_examples
+from vrt_core import VRT, find_model, load_restorer
+from vrt_core.models import load_network
+from vrt_train.data.config import DataConfig
+from vrt_train.data.dataset import TrainingBatches, validation_examples
 from vrt_train.data.degradations import add_noise
+from vrt_train.data.library import Library
 from vrt_train.evaluation.clips import read_frames
 from vrt_train.evaluation.metrics import psnr
 from vrt_train.training.config import TrainConfig, find_config
@@ -29,35 +34,35 @@ CLIP = Path(__file__).resolve().parents[1] / "demo" / "bird.mp4"
 SIGMA_255 = 30.0
 
 
-def whole(network: VRT) -> None:
-    """All of it."""
+def keep_all(network: VRT) -> None:
+    """Remove nothing."""
 
 
 def no_warping(network: VRT) -> None:
-    """Stages without parallel warping: attention alone joins the frames."""
+    """Remove parallel warping: attention alone combines the frames."""
     for stage in stages(network):
         setattr(stage, "_warp_and_fuse", lambda x, *_: x)  # noqa: B010
 
 
 def flow_only(network: VRT) -> None:
-    """Warping where the flow points, without learned offsets and modulation."""
+    """Keep the offset layers at zero: warping follows the flow alone."""
     for stage in stages(network):
         stage.get_submodule("pa_deform.conv_offset").requires_grad_(False)
 
 
 def no_flow(network: VRT) -> None:
-    """Learned offsets and modulation alone: all flows are zero."""
-    found = network.clip_flows
+    """Set all flows to zero: only learned offsets and modulation remain."""
+    clip_flows = network.clip_flows
 
     def zero(clip: Tensor) -> tuple[tuple[Tensor, ...], ...]:
-        return tuple(tuple(torch.zeros_like(level) for level in levels) for levels in found(clip))
+        return tuple(tuple(torch.zeros_like(level) for level in levels) for levels in clip_flows(clip))
 
     setattr(network, "clip_flows", zero)  # noqa: B010
 
 
 VARIANTS: dict[str, tuple[dict[str, float], Callable[[VRT], None]]] = {
-    "whole network": ({}, whole),
-    "self attention only": ({"mul_attn_ratio": 0.0}, whole),
+    "whole network": ({}, keep_all),
+    "self attention only": ({"mul_attn_ratio": 0.0}, keep_all),
     "no parallel warping": ({}, no_warping),
     "warping by flow only": ({}, flow_only),
     "warping without flow": ({}, no_flow),
@@ -69,9 +74,9 @@ def stages(network: VRT) -> list[nn.Module]:
     return [network.get_submodule(f"stage{i}") for i in range(1, 8)]
 
 
-def learn(name: str, steps: int, data: Path) -> dict[str, float]:
+def train(name: str, steps: int, data: Path) -> dict[str, float]:
     """Train a variant and return its scores."""
-    changes, leave_out = VARIANTS[name]
+    changes, remove_idea = VARIANTS[name]
     recipe = TrainConfig.read(find_config("denoise-small-first"))
     config = dataclasses.replace(
         recipe,
@@ -87,15 +92,15 @@ def learn(name: str, steps: int, data: Path) -> dict[str, float]:
         trainer = Trainer(config, Library(data, "train"), Path(folder))
         trainer.load_flow(load_network(find_model("denoise-small")).get_submodule("spynet").state_dict())
         for network in (trainer.network, trainer.ema.network):
-            leave_out(network)  # pyright: ignore[reportArgumentType]
+            remove_idea(network)  # pyright: ignore[reportArgumentType]
         batches = TrainingBatches(trainer.library, config.data, config.seed)
         for step in range(steps):
             trainer.train_step(batches[step])
-        return trainer.validate(validation_examples(Library(data, "held"), config.data))
+        return trainer.validate(validation_examples(Library(data, "val"), config.data))
 
 
-def windows_of(lengths: list[int]) -> dict[int, float]:
-    """Return the PSNR of the demo clip by the frames that `denoise-small` sees together."""
+def score_windows(lengths: list[int]) -> dict[int, float]:
+    """Return the PSNR of `denoise-small` on the demo clip for each number of frames in a window."""
     clean = read_frames(CLIP, 0, 24)
     noisy = add_noise(clean, SIGMA_255, torch.Generator().manual_seed(0))[:, :3]
     scores = {}
@@ -110,17 +115,17 @@ def windows_of(lengths: list[int]) -> dict[int, float]:
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--windows", type=int, nargs="*", default=[1, 2, 4, 6, 12])
-    options = parser.parse_args()
+    parser.add_argument("--data", type=Path, required=True, help="folder of vrt_train.prepare")
+    parser.add_argument("--steps", type=int, default=600, help="training steps of each variant")
+    parser.add_argument("--windows", type=int, nargs="*", default=[1, 2, 4, 6, 12], help="frames in a window")
+    args = parser.parse_args()
     torch.set_num_threads(1)
-    print("| frames seen together | PSNR |\n|---|---|")
-    for length, score in windows_of(options.windows).items():
+    print("| frames in a window | PSNR |\n|---|---|")
+    for length, score in score_windows(args.windows).items():
         print(f"| {length} | {score:.2f} |", flush=True)
-    print(f"\n| variant, {options.steps} steps | film | photos |\n|---|---|---|")
+    print(f"\n| variant, {args.steps} steps | film | photos |\n|---|---|---|")
     for name in VARIANTS:
-        scores = learn(name, options.steps, options.data)
+        scores = train(name, args.steps, args.data)
         print(f"| {name} | {scores['film_psnr']:.2f} | {scores['photos_psnr']:.2f} |", flush=True)
 
 

@@ -1,17 +1,16 @@
-"""What the memory planner predicts, beside what a pass of the network holds, and what fits where by its account.
+"""Compares the memory planner with the peak of a pass of the network, and prints which tiles fit on which card.
 
     python benchmarks/memory_planner.py [--models 001 005] [--sizes 6x64x64] [--dtypes float32]
     python benchmarks/memory_planner.py --resident [--models denoise-small] [--sizes 6x64x64]
     python benchmarks/memory_planner.py --fits
 
-The pass runs on tensors without contents (FakeTensorMode), so it needs neither the memory nor the device: every tensor
-that comes into being is followed until it is freed, and the peak is the most that lived at once. What a kernel takes
-and gives back within one operation is not seen, nor what an allocator keeps; fused attention stands for its result
-alone. Stages have two blocks here, for more of them change no shape. ``--resident`` runs real passes on the CPU, each
-in a fresh process, and measures what the process holds resident above what it held before, weights loaded: with what
-kernels take and the allocator keeps. ``--fits`` prints the side of the largest square tile of LQ pixels, for windows of
-the model's own length, by the planner's account: in eight tenths of a device's memory, less the weights. Computed, not
-measured.
+The pass runs under FakeTensorMode on a CUDA device, so it needs neither the memory nor the device: the size of every
+tensor counts from its creation until it is freed. Workspace inside one operation is not counted, nor what an allocator
+retains; fused attention counts with its result alone. Stages have two blocks here, because more blocks change no shape.
+``--resident`` runs real passes on the CPU, each in a fresh process, and measures resident memory above idle with the
+weights loaded, which includes workspace and allocator. ``--fits`` prints the side of the largest square tile in LQ
+pixels, for windows of the model's own length, in eight tenths of a device's memory less the weights: by the planner,
+not measured.
 """
 
 from __future__ import annotations
@@ -38,11 +37,11 @@ sys.path.insert(0, str(ROOT))
 from vrt_core import build_network, estimate_memory, find_model  # noqa: E402
 
 CARDS_GB = (6, 8, 12, 16, 24, 80)
-LEAST_PX, MOST_PX = 64, 4096
+MIN_PX, MAX_PX = 64, 4096
 
 
 class LiveBytes(TorchDispatchMode):
-    """Follows the bytes of all tensors that come into being under it; ``peak`` is the most that lived at once."""
+    """Counts the bytes of all live tensors that are created under it; ``peak`` is their maximum."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +49,7 @@ class LiveBytes(TorchDispatchMode):
         self.sizes: dict[int, int] = {}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
-        """Run the operation and take down what it made."""
+        """Run the operation and count its results."""
         out = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor):
@@ -59,55 +58,55 @@ class LiveBytes(TorchDispatchMode):
                     self.sizes[storage._cdata] = storage.nbytes()
                     self.now += storage.nbytes()
                     self.peak = max(self.peak, self.now)
-                    weakref.finalize(storage, self._forget, storage._cdata)
+                    weakref.finalize(storage, self._discard, storage._cdata)
         return out
 
-    def _forget(self, key: int) -> None:
+    def _discard(self, key: int) -> None:
         self.now -= self.sizes.pop(key)
 
 
-def attended(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
-    """Stand in for a fused kernel, which without its device would not be chosen: make the result alone."""
+def attention_result(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
+    """Stand in for the fused kernel, which FakeTensorMode does not select: allocate the result alone."""
     return torch.empty_like(q.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
 
 
 def measure(config: dict[str, Any], frames: int, height: int, width: int, dtype: torch.dtype) -> int:
-    """Return the peak bytes of one pass with given flows, as the engine runs it, weights not counted."""
-    few = {**config, "depths": [2 if depth else 0 for depth in config["depths"]]}
+    """Return the peak bytes of one pass with given flows, without the weights."""
+    shallow = {**config, "depths": [2 if depth else 0 for depth in config["depths"]]}
     with FakeTensorMode(), torch.device("cuda"), torch.inference_mode():
         torch.set_default_dtype(dtype)
-        network = build_network(**few)
+        network = build_network(**shallow)
         torch.set_default_dtype(torch.float32)
         clip = torch.empty(1, frames, 3 + network.config.nonblind_denoising, height, width)
         flows: Any = None
         if network.uses_flows:
             pyramid = tuple(torch.empty(1, frames - 1, 2, height >> i, width >> i) for i in range(4))
             flows = (pyramid, pyramid)
-        with patch.object(F, "scaled_dot_product_attention", attended), LiveBytes() as live:
+        with patch.object(F, "scaled_dot_product_attention", attention_result), LiveBytes() as live:
             network(clip, flows)
     return live.peak
 
 
 def resident(config: dict[str, Any], frames: int, height: int, width: int, dtype: torch.dtype) -> int:
-    """Return the peak resident bytes above idle of a real pass in this process."""
+    """Return the peak resident bytes above idle of a pass on the CPU in this process."""
     from vs_official import PeakMemory
 
-    few = {**config, "depths": [2 if depth else 0 for depth in config["depths"]]}
-    network = build_network(**few).to_precision(dtype)
+    shallow = {**config, "depths": [2 if depth else 0 for depth in config["depths"]]}
+    network = build_network(**shallow).to_precision(dtype)
     clip = torch.rand(1, frames, 3 + network.config.nonblind_denoising, height, width)
     flows: Any = None
     if network.uses_flows:
         pyramid = tuple(torch.rand(1, frames - 1, 2, height >> i, width >> i) for i in range(4))
         flows = (pyramid, pyramid)
     with torch.inference_mode():
-        least = network.size_multiple_px * max(network.config.window_size[1:])
-        small = (
+        min_px = network.size_multiple_px * max(network.config.window_size[1:])
+        small_flows = (
             None
             if flows is None
-            else tuple(tuple(f[..., : least >> i, : least >> i] for i, f in enumerate(p)) for p in flows)
+            else tuple(tuple(f[..., : min_px >> i, : min_px >> i] for i, f in enumerate(p)) for p in flows)
         )
-        network(clip[..., :least, :least], small)  # what kernels set up once
-        if sys.platform == "linux":  # what that pass has freed is still this process's, and would be used again unseen
+        network(clip[..., :min_px, :min_px], small_flows)  # warm-up: kernels set up state once
+        if sys.platform == "linux":  # else the pass below would reuse memory that the warm-up freed
             ctypes.CDLL(None).malloc_trim(0)
         with PeakMemory() as memory:
             network(clip, flows)
@@ -115,7 +114,7 @@ def resident(config: dict[str, Any], frames: int, height: int, width: int, dtype
 
 
 def in_fresh_process(model: str, size: str, dtype: str) -> int:
-    """Return what ``resident`` gives in a process of its own."""
+    """Return the result of ``resident`` in a fresh process."""
     command = [sys.executable, __file__, "--once", "--models", model, "--sizes", size, "--dtypes", dtype]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
 
@@ -138,45 +137,47 @@ def compare(args: argparse.Namespace) -> None:
                 device = "cpu" if args.resident else "cuda"
                 predicted = estimate_memory(config, frames, height, width, dtype, device=device)
                 if args.resident:
-                    found = in_fresh_process(model, size, name)
+                    measured = in_fresh_process(model, size, name)
                 else:
-                    found = measure(config, frames, height, width, dtype)
+                    measured = measure(config, frames, height, width, dtype)
                 print(
-                    f"| {model} | {frames}x{height}x{width} | {name} | {predicted / 1e9:.3f} | {found / 1e9:.3f} "
-                    f"| {predicted / found:.2f} |",
+                    f"| {model} | {frames}x{height}x{width} | {name} | {predicted / 1e9:.3f} | {measured / 1e9:.3f} "
+                    f"| {predicted / measured:.2f} |",
                     flush=True,
                 )
 
 
 def fits(args: argparse.Namespace) -> None:
-    """Print the largest tiles, computed and not measured."""
+    """Print the largest tiles by the planner."""
     print(f"| model | frames | dtype | {' | '.join(f'{gb} GB' for gb in CARDS_GB)} |")
     print("|---" * (3 + len(CARDS_GB)) + "|")
     for model in args.models:
         card = find_model(model)
         config, frames = dict(card.config), 4 if card.task == "interpolate" else card.window_frames
         with torch.device("meta"):
-            numbers = sum(p.numel() for p in build_network(**config).parameters())
+            num_weights = sum(p.numel() for p in build_network(**config).parameters())
         for name in args.dtypes:
             dtype = getattr(torch, name)
             tiles = []
             for gb in CARDS_GB:
-                room = 0.8 * gb * 1e9 - numbers * dtype.itemsize
-                sides = range(LEAST_PX, MOST_PX + 1, 8)
-                fitting = [s for s in sides if estimate_memory(config, frames, s, s, dtype, device="cuda") <= room]
+                limit_bytes = 0.8 * gb * 1e9 - num_weights * dtype.itemsize
+                sides = range(MIN_PX, MAX_PX + 1, 8)
+                fitting = [
+                    s for s in sides if estimate_memory(config, frames, s, s, dtype, device="cuda") <= limit_bytes
+                ]
                 tiles.append(f"{fitting[-1]}" if fitting else "-")
             print(f"| {model} | {frames} | {name} | {' | '.join(tiles)} |")
 
 
 def main() -> None:
-    """Compare, or print what fits."""
+    """Compare the planner with passes, or print which tiles fit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=["001", "002", "003", "005", "009"])
-    parser.add_argument("--sizes", nargs="+", default=["6x64x64", "6x128x128"], help="TxHxW")
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "float16"])
-    parser.add_argument("--resident", action="store_true")
+    parser.add_argument("--models", nargs="+", default=["001", "002", "003", "005", "009"], help="names of models")
+    parser.add_argument("--sizes", nargs="+", default=["6x64x64", "6x128x128"], help="clips, TxHxW")
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "float16"], help="names of torch dtypes")
+    parser.add_argument("--resident", action="store_true", help="measure resident memory on the CPU")
     parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--fits", action="store_true")
+    parser.add_argument("--fits", action="store_true", help="print the largest tiles that fit instead")
     args = parser.parse_args()
     fits(args) if args.fits else compare(args)
 

@@ -1,13 +1,13 @@
-"""What a card does with a network: speed by precision and way of running, memory beside the planner, and transfers.
+"""Measures a network on a GPU: speed by precision and mode of execution, memory beside the planner, and transfers.
 
     python benchmarks/on_gpu.py [--models denoise-small 001 005] [--size 256x256] [--runs 5]
-    VRT_REQUIRE_GPU=1 pytest -m gpu tests         # first, whether it is right
 
-Needs a CUDA device, and no weights: published models get random ones. For each precision (float32 with and without
-TF32, float16, bfloat16) a pass of one window runs plainly, compiled, and each of the two as a CUDA graph; medians, in
-turn. The difference is relative L2 to the first precision. Peak memory is the allocator's, above what was there, beside
-what the planner says. Transfers: frames that lie in the computer's memory, in tiles, through the engine, against frames
-on the device. ``--device cpu`` runs the same script without graphs and memory, to see that it works.
+Needs a CUDA device and no weights: published models get random ones. Run the GPU tests first (CONTRIBUTING.md). For
+each precision (float32 with and without TF32, float16, bfloat16) a pass of one window runs uncompiled and compiled, and
+each of the two as a CUDA graph; times are medians, in turns. The difference is the relative L2 distance to the first
+precision. Peak memory is the allocator's, above idle, beside the planner's estimate. Transfers: frames in host memory
+go through the engine in tiles, compared with frames on the device. ``--device cpu`` runs the script without graphs and
+memory, as a check of the script.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vrt_core import VRT, build_network, estimate_memory, find_model, make_restorer
+from vrt_core import VRT, RestoreOptions, build_network, estimate_memory, find_model, make_restorer
 from vrt_core.network import compile_parts
 
 PRECISIONS = {
@@ -39,7 +39,7 @@ PRECISIONS = {
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Allow TF32 in products and convolutions, or forbid it."""
+    """Allow or forbid TF32 in matrix products and convolutions."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
     try:
@@ -49,7 +49,7 @@ def tf32(allowed: bool) -> Iterator[None]:
 
 
 def make_network(model: str, device: torch.device) -> VRT:
-    """Build a model with random weights that let everything take part."""
+    """Build a model with random weights, none of them zero, so that every layer contributes."""
     torch.manual_seed(0)
     network = build_network(**find_model(model).config)
     with torch.no_grad():
@@ -58,8 +58,8 @@ def make_network(model: str, device: torch.device) -> VRT:
     return network.to(device)
 
 
-def captured(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    """Record a pass as a CUDA graph; return what replays it."""
+def capture(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """Capture a pass as a CUDA graph and return a function that replays it."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -77,8 +77,8 @@ def captured(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
     return replay
 
 
-def seconds(run: Callable[[], object], device: torch.device) -> float:
-    """Return what it takes, the device's work included."""
+def time_run(run: Callable[[], object], device: torch.device) -> float:
+    """Return the wall seconds of a call, with the work that it queues on the device."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     start = time.perf_counter()
@@ -88,8 +88,8 @@ def seconds(run: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def passes(model: str, args: argparse.Namespace) -> None:
-    """Print a row for every precision and way of running."""
+def measure_passes(model: str, args: argparse.Namespace) -> None:
+    """Print a row for every precision and mode of execution."""
     device, card = args.device, find_model(model)
     frames = 4 if card.task == "interpolate" else args.window or card.window_frames
     H, W = args.size
@@ -111,70 +111,73 @@ def passes(model: str, args: argparse.Namespace) -> None:
             references.append(out)
             ways: dict[str, Callable[[], Tensor]] = {"plain": plain}
             if device.type == "cuda":
-                ways["graph"] = captured(plain)
+                ways["graph"] = capture(plain)
             if not args.no_compile:
                 parts = compile_parts(network)
                 compiled = lambda n=parts, c=clip, f=flows: n(c, f)  # noqa: E731
                 ways["compiled"] = compiled
                 if device.type == "cuda":
-                    ways["compiled graph"] = captured(compiled)
-            first = {way: seconds(run, device) for way, run in ways.items()}
-            found: dict[str, list[float]] = {way: [] for way in ways}
+                    ways["compiled graph"] = capture(compiled)
+            first = {way: time_run(run, device) for way, run in ways.items()}
+            timings: dict[str, list[float]] = {way: [] for way in ways}
             for _ in range(args.runs):
                 for way, run in ways.items():
-                    found[way].append(seconds(run, device))
-            for way, times in found.items():
-                took, made = statistics.median(times), ways[way]()
-                error = ((made - references[0]).norm() / references[0].norm()).item()
+                    timings[way].append(time_run(run, device))
+            for way, times in timings.items():
+                median, restored = statistics.median(times), ways[way]()
+                error = ((restored - references[0]).norm() / references[0].norm()).item()
                 cells = [model, f"{frames}x{H}x{W}", name, way, f"{first[way]:.1f}"]
-                cells += [f"{1000 * took:.1f}", f"{made.shape[1] / took:.2f}", f"{error:.1e}"]
+                cells += [f"{1000 * median:.1f}", f"{restored.shape[1] / median:.2f}", f"{error:.1e}"]
                 cells += [f"{planned / 1e9:.3f}", f"{peak / 1e9:.3f}", f"{planned / peak:.2f}" if peak else "-"]
                 print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def transfers(model: str, args: argparse.Namespace) -> None:
-    """Print what frames in the computer's memory cost against frames on the device, through the engine in tiles."""
+def measure_transfers(model: str, args: argparse.Namespace) -> None:
+    """Print the time for frames in host memory and for frames on the device, through the engine in tiles."""
     device, card = args.device, find_model(model)
     dtype = torch.float16 if device.type == "cuda" else torch.float32
-    restorer = make_restorer([(make_network(model, device), card)], device=device, dtype=dtype, tile_px=args.tile)
-    here = torch.rand(args.frames, 3, *args.size, generator=torch.Generator().manual_seed(0))
-    there = here.to(device)
+    network = make_network(model, device)
+    restorer = make_restorer([(network, card)], RestoreOptions(tile_px=args.tile), device=device, dtype=dtype)
+    on_host = torch.rand(args.frames, 3, *args.size, generator=torch.Generator().manual_seed(0))
+    on_device = on_host.to(device)
     options: dict[str, Any] = {"sigma_255": 20 if restorer.needs_sigma else None, "cuts": "off"}
-    found: dict[str, list[float]] = {"here": [], "there": []}
+    timings: dict[str, list[float]] = {"host": [], "device": []}
     for run in range(args.runs + 1):
-        for name, frames in (("here", here), ("there", there)):
-            took = seconds(lambda f=frames: restorer.restore(f, **options), device)
-            found[name] += [took] if run else []
-    here_s, there_s = (statistics.median(times) for times in found.values())
-    print(f"| {model} | {args.frames}x{args.size[0]}x{args.size[1]} | {args.tile} | {there_s:.3f} | {here_s:.3f} "
-          f"| {here_s / there_s:.3f} |", flush=True)  # fmt: skip
+        for name, frames in (("host", on_host), ("device", on_device)):
+            took = time_run(lambda f=frames: restorer.restore(f, **options), device)
+            timings[name] += [took] if run else []  # run 0 is the warm-up
+    host_s, device_s = (statistics.median(times) for times in timings.values())
+    print(f"| {model} | {args.frames}x{args.size[0]}x{args.size[1]} | {args.tile} | {device_s:.3f} | {host_s:.3f} "
+          f"| {host_s / device_s:.3f} |", flush=True)  # fmt: skip
 
 
 def main() -> None:
     """Measure, and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
-    parser.add_argument("--models", nargs="+", default=["denoise-small", "001", "005", "009"])
-    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cuda"), help="torch device")
+    parser.add_argument("--models", nargs="+", default=["denoise-small", "001", "005", "009"], help="names of models")
     parser.add_argument(
-        "--size", default="256x256", type=lambda text: tuple(int(x) for x in text.split("x")), help="HxW"
+        "--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS, help="precisions to compare"
     )
-    parser.add_argument("--window", type=int, help="frames; the model's own number by default")
-    parser.add_argument("--frames", type=int, default=36, help="of the clip that is transferred")
-    parser.add_argument("--tile", type=int, default=128, help="of the clip that is transferred, px")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument(
+        "--size", default="256x256", type=lambda text: tuple(int(x) for x in text.split("x")), help="frame, HxW"
+    )
+    parser.add_argument("--window", type=int, help="frames in a window; default: the model's own number")
+    parser.add_argument("--frames", type=int, default=36, help="length of the clip that is transferred")
+    parser.add_argument("--tile", type=int, default=128, help="side of the tiles for the transfer, px")
+    parser.add_argument("--runs", type=int, default=5, help="runs timed for each row")
+    parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile")
     args = parser.parse_args()
     if args.device.type == "cuda":
         print(f"{torch.cuda.get_device_name(args.device)}, torch {torch.__version__}\n")
-    heads = ["model", "pass", "precision", "way", "first pass s", "later ms", "frames/s", "difference"]
-    heads += ["planned GB", "peak GB", "planned / peak"]
-    print(f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", sep="\n")
+    columns = ["model", "pass", "precision", "mode", "first pass s", "later ms", "frames/s", "difference"]
+    columns += ["planned GB", "peak GB", "planned / peak"]
+    print(f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", sep="\n")
     for model in args.models:
-        passes(model, args)
-    print("\n| model | clip | tile | frames on the device s | in the computer s | ratio |", "|---" * 6 + "|", sep="\n")
+        measure_passes(model, args)
+    print("\n| model | clip | tile | frames on the device s | in host memory s | ratio |", "|---" * 6 + "|", sep="\n")
     for model in args.models:
-        transfers(model, args)
+        measure_transfers(model, args)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""What `vrt restore` takes beside its network: reading and encoding at the same time, and one after the other.
+"""Measures `vrt restore` beside its network: reading and encoding in parallel with it, and all in one thread.
 
     python benchmarks/pipeline_overlap.py [--network wait|denoise-small] [--size 360x640] [--frames 90] [--runs 5]
 
-A lossy video is read, restored and encoded with x264 as the command line does it. "wait" stands for a network on a
-device of its own: for every window it leaves the computer idle for ``--ms`` a frame, as a GPU would, so what reading
-and encoding add to that can be seen without one. A model computes on the same cores that encode: there, the work adds
-up and only waiting is saved. "Network alone" restores frames that lie in memory and drops the results. "In turn" is the
-same work in one thread. Runs of the three in turn, medians, and the median of the ratios of each run.
+A lossy video is read, restored and encoded with x264 by the code of the command line. "wait" stands for a network on a
+device of its own: for every window the CPU is idle for ``--ms`` a frame, as with a GPU, so the cost of reading and
+encoding shows without one. A model computes on the cores that also encode: there the work adds up and only waiting can
+be saved. "Network alone" restores frames in memory and drops the results. "In turn" does the same work in one thread.
+Runs of the three alternate; times are medians, ratios the median of the ratios of each run.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from vrt_cli.job import run  # noqa: E402
-from vrt_cli.outputs import Output  # noqa: E402
+from vrt_cli.outputs import OutputTarget  # noqa: E402
 from vrt_core import load_restorer  # noqa: E402
 from vrt_media.encoding import Encoding  # noqa: E402
-from vrt_media.reader import VideoSource  # noqa: E402
+from vrt_media.reader import VideoReader  # noqa: E402
 from vrt_media.timeline import Timeline  # noqa: E402
 
 
-class Waiting:
-    """A restorer that gives frames back, window by window, after as long as a device would take."""
+class WaitingRestorer:
+    """A restorer that returns its input, window by window, after the time that a device would take."""
 
     scale = frame_factor = 1
     device = torch.device("cpu")
@@ -47,88 +47,88 @@ class Waiting:
         self.window, self.seconds = window, seconds
 
     def stream(self, frames: Iterable[Tensor], **options: Any) -> Iterator[Tensor]:
-        """Give frames back."""
+        """Yield the frames unchanged."""
         for window in batched(frames, self.window):
             time.sleep(self.seconds * len(window))
             yield from window
 
 
 def make_clip(path: Path, frames: int, height: int, width: int) -> None:
-    """Encode the demo clip, enlarged or cut down, back and forth, with some noise."""
+    """Encode the demo clip, resized, forwards and backwards in turns, with noise of sigma 8."""
     with av.open(str(ROOT / "demo/bird.mp4")) as file:
-        shown = [frame.reformat(width, height, "rgb24").to_ndarray() for frame in file.decode(video=0)]
-    there_and_back = shown + shown[-2:0:-1]
+        images = [frame.reformat(width, height, "rgb24").to_ndarray() for frame in file.decode(video=0)]
+    loop = images + images[-2:0:-1]
     noise = torch.Generator().manual_seed(0)
     with av.open(str(path), "w") as container:
         video: Any = container.add_stream("libx264", rate=24, options={"crf": "18", "preset": "veryfast"})
         video.height, video.width, video.pix_fmt = height, width, "yuv420p"
         for n in range(frames):
-            clean = torch.from_numpy(there_and_back[n % len(there_and_back)])
+            clean = torch.from_numpy(loop[n % len(loop)])
             noisy = clean + 8 * torch.randn(clean.shape, generator=noise)
             frame = av.VideoFrame.from_ndarray(noisy.clamp(0, 255).byte().numpy(), format="rgb24")
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
 
 
-def in_turn(source: VideoSource, restorer: Any, make_sink: Callable[[], Any], **options: Any) -> None:
-    """Do what the command line does, in one thread."""
-    facts, sink = source.facts, make_sink()
-    timeline = Timeline(time_base=facts.time_base, frame_duration=facts.frame_duration, factor=restorer.frame_factor)
+def run_in_turn(reader: VideoReader, restorer: Any, open_writer: Callable[[], Any], **options: Any) -> None:
+    """Do the work of the command line in one thread."""
+    info, writer = reader.info, open_writer()
+    timeline = Timeline(time_base=info.time_base, frame_duration=info.frame_duration, factor=restorer.frame_factor)
 
     def frames() -> Iterator[Tensor]:
-        for picture in source.pictures(sink.copy):
-            timeline.push(picture.pts)
-            yield picture.rgb
+        for frame in reader.frames(writer.copy):
+            timeline.push(frame.pts)
+            yield frame.rgb
 
     for index, rgb in enumerate(restorer.stream(frames(), **options)):
-        sink.write(rgb, timeline.stamp(index))
-    sink.close()
+        writer.write(rgb, timeline.stamp(index))
+    writer.close()
 
 
-def through_files(way: Callable[..., Any], clip: Path, restorer: Any, options: dict[str, Any]) -> float:
+def time_job(job: Callable[..., Any], clip: Path, restorer: Any, options: dict[str, Any]) -> float:
     """Return the wall seconds of a job, from an open source to a finished file."""
-    with tempfile.TemporaryDirectory() as folder, closing(VideoSource(clip)) as source:
-        job = Output(f"{folder}/out.mkv", source, restorer, Encoding())
+    with tempfile.TemporaryDirectory() as folder, closing(VideoReader(clip)) as reader:
+        target = OutputTarget(f"{folder}/out.mkv", reader, restorer, Encoding())
         start = time.perf_counter()
-        way(source, restorer, job.open, **options)
+        job(reader, restorer, target.open, **options)
         return time.perf_counter() - start
 
 
 def main() -> None:
-    """Compare, and print a table row."""
+    """Compare the three and print a table row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="wait", help="wait, or the name of a model")
-    parser.add_argument("--ms", type=float, default=60, help="what a frame takes to wait for")
-    parser.add_argument("--window", type=int, default=16, help="frames in a window, to wait for")
-    parser.add_argument("--size", default="360x640", help="HxW")
-    parser.add_argument("--frames", type=int, default=90)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--ms", type=float, default=60, help="time for a frame with --network wait")
+    parser.add_argument("--window", type=int, default=16, help="frames in a window with --network wait")
+    parser.add_argument("--size", default="360x640", help="frame, HxW")
+    parser.add_argument("--frames", type=int, default=90, help="length of the clip")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each of the three")
     args = parser.parse_args()
     H, W = (int(x) for x in args.size.split("x"))
     options: dict[str, Any] = {"cuts": "off"}
     if args.network == "wait":
-        restorer: Any = Waiting(args.window, args.ms / 1000)
+        restorer: Any = WaitingRestorer(args.window, args.ms / 1000)
     else:
         restorer = load_restorer(args.network, device="cpu", tile_px=0)
         options["sigma_255"] = 10.0 if restorer.needs_sigma else None
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mkv"
         make_clip(clip, args.frames, H, W)
-        with closing(VideoSource(clip)) as source:
-            lying = [picture.rgb for picture in source.pictures(lambda packet: None)]
-        found: dict[str, list[float]] = {"alone": [], "overlapped": [], "in turn": []}
-        list(restorer.stream(lying[:12], **options))  # warm
+        with closing(VideoReader(clip)) as reader:
+            clip_frames = [frame.rgb for frame in reader.frames(lambda packet: None)]
+        seconds: dict[str, list[float]] = {"alone": [], "overlapped": [], "in turn": []}
+        list(restorer.stream(clip_frames[:12], **options))  # warm-up
         for _ in range(args.runs):
             start = time.perf_counter()
-            for _frame in restorer.stream(lying, **options):
+            for _frame in restorer.stream(clip_frames, **options):
                 pass
-            found["alone"].append(time.perf_counter() - start)
-            found["overlapped"].append(through_files(run, clip, restorer, options))
-            found["in turn"].append(through_files(in_turn, clip, restorer, options))
-            print("  ", {name: round(seconds[-1], 2) for name, seconds in found.items()}, file=sys.stderr)
-    medians = {name: statistics.median(seconds) for name, seconds in found.items()}
+            seconds["alone"].append(time.perf_counter() - start)
+            seconds["overlapped"].append(time_job(run, clip, restorer, options))
+            seconds["in turn"].append(time_job(run_in_turn, clip, restorer, options))
+            print("  ", {name: round(runs[-1], 2) for name, runs in seconds.items()}, file=sys.stderr)
+    medians = {name: statistics.median(runs) for name, runs in seconds.items()}
     ratios = {
-        name: statistics.median(b / a for a, b in zip(found["alone"], found[name], strict=True))
+        name: statistics.median(b / a for a, b in zip(seconds["alone"], seconds[name], strict=True))
         for name in ("overlapped", "in turn")
     }
     print("| network | clip | runs | network alone s | vrt restore s | ratio | in turn s | ratio |")

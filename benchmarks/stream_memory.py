@@ -1,8 +1,8 @@
-"""Peak memory of a stream, short and long, each in a fresh process.
+"""Measures the peak memory of a stream, short and long, each in a fresh process.
 
     python benchmarks/stream_memory.py [--model denoise-small] [--frames 60 400] [--size 64x64]
 
-Frames are made as they are asked for, so all that grows is what the engine holds.
+Frames are generated when the stream asks for them, so any growth is memory that the engine holds.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ def run_once(args: argparse.Namespace) -> None:
             yield still + 0.1 * torch.randn(still.shape, generator=generator)
 
     with PeakMemory() as memory:
-        made = sum(1 for _ in restorer.stream(frames(args.frames[0]), sigma_255=sigma_255))
-    assert made == args.frames[0] * restorer.frame_factor
+        num_restored = sum(1 for _ in restorer.stream(frames(args.frames[0]), sigma_255=sigma_255))
+    assert num_restored == args.frames[0] * restorer.frame_factor
     print(memory.peak_bytes)
 
 
 def main() -> None:
-    """Compare the peaks of all lengths with that of the first."""
+    """Compare the peak of each length with that of the first."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="denoise-small")
+    parser.add_argument("--model", default="denoise-small", help="name of a model")
     parser.add_argument("--frames", type=int, nargs="+", default=[60, 400], help="lengths of the clips")
-    parser.add_argument("--size", default="64x64", help="HxW")
+    parser.add_argument("--size", default="64x64", help="frame, HxW")
     parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.once:

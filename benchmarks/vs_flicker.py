@@ -1,10 +1,10 @@
-"""Flicker at the borders of windows, with and without cross-fade: numbers, and a picture for the docs.
+"""Measures flicker at window borders, with and without cross-fade, and draws it for the documentation.
 
     python benchmarks/vs_flicker.py [--picture vs_plugin/flicker.png]
 
-A still picture with fresh Gaussian noise in every frame is restored by ``denoise-small`` through the VapourSynth
-filter. Nothing moves, so whatever changes from one restored frame to the next is flicker. It is measured as the root
-mean square of the change, in 8-bit units, at the borders of windows and elsewhere.
+The VapourSynth filter restores a still picture with fresh Gaussian noise in every frame by ``denoise-small``. Nothing
+moves, so every change from one restored frame to the next is flicker: the root mean square of the change, in 8-bit
+units, at window borders and elsewhere.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from vs_plugin import restore  # noqa: E402
 HARD, FADED = (192, 57, 43), (31, 97, 141)
 
 
-def still(height: int, width: int) -> np.ndarray:
-    """Return the middle of the first frame of the demo clip, (3, H, W) in [0, 1]."""
+def still_picture(height: int, width: int) -> np.ndarray:
+    """Return the centre crop of the first frame of the demo clip, (3, H, W) in [0, 1]."""
     with av.open(str(ROOT / "demo/bird.mp4")) as file:
         rgb = next(file.decode(video=0)).to_ndarray(format="rgb24")
     top, left = (rgb.shape[0] - height) // 2, (rgb.shape[1] - width) // 2
     return rgb[top : top + height, left : left + width].transpose(2, 0, 1).astype(np.float32) / 255
 
 
-def noisy(picture: np.ndarray, num_frames: int, sigma: float) -> vs.VideoNode:
-    """Return the picture as a clip, each frame with noise of its own."""
+def add_noise(picture: np.ndarray, num_frames: int, sigma: float) -> vs.VideoNode:
+    """Return a clip of the picture, each frame with other noise."""
     std, (_, H, W) = cast(Any, vs.core).std, picture.shape
 
-    def fill(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+    def render(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
         noise = np.random.default_rng(n).normal(0, sigma / 255, picture.shape)
         frame = f.copy()
         for c in range(3):
@@ -47,34 +47,33 @@ def noisy(picture: np.ndarray, num_frames: int, sigma: float) -> vs.VideoNode:
         return frame
 
     blank = std.BlankClip(None, W, H, vs.RGBS, num_frames, keep=True)
-    return std.ModifyFrame(blank, blank, fill)
+    return std.ModifyFrame(blank, blank, render)
 
 
 def changes(clip: vs.VideoNode) -> np.ndarray:
     """Return the root mean square change from each frame to the next, in 8-bit units."""
-    before, found = None, []
+    previous, rms = None, []
     for n in range(clip.num_frames):
         with clip.get_frame(n) as frame:
-            now = np.stack([np.asarray(frame[c]) for c in range(3)])
-            now = now.clip(0, 1)
-        if before is not None:
-            found.append(255 * np.sqrt(np.square(now - before).mean()))
-        before = now
-    return np.array(found)
+            current = np.stack([np.asarray(frame[c]) for c in range(3)]).clip(0, 1)
+        if previous is not None:
+            rms.append(255 * np.sqrt(np.square(current - previous).mean()))
+        previous = current
+    return np.array(rms)
 
 
 def draw(curves: dict[str, np.ndarray], path: Path) -> None:
-    """Draw the curves, one above the other's axis, as a small PNG."""
+    """Draw the curves over one axis as a small PNG."""
     W, H, left, bottom, top = 900, 300, 60, 45, 34
-    most = 1.15 * max(curve.max() for curve in curves.values())
+    max_value = 1.15 * max(curve.max() for curve in curves.values())
     image = Image.new("RGB", (W, H), "white")
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(size=14)
     length = len(next(iter(curves.values())))
 
     def at(n: float, value: float) -> tuple[float, float]:
-        return left + (W - left - 15) * n / (length - 1), H - bottom - (H - bottom - top) * value / most
+        return left + (W - left - 15) * n / (length - 1), H - bottom - (H - bottom - top) * value / max_value
 
-    for tick in range(0, int(most) + 1, max(round(most / 4), 1)):
+    for tick in range(0, int(max_value) + 1, max(round(max_value / 4), 1)):
         pen.line([at(0, tick), at(length - 1, tick)], fill=(225, 225, 225))
         pen.text((10, at(0, tick)[1] - 8), str(tick), fill="black", font=font)
     for frame in range(0, length + 1, 10):
@@ -90,15 +89,15 @@ def draw(curves: dict[str, np.ndarray], path: Path) -> None:
 def main() -> None:
     """Measure, print a table, and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--picture", type=Path)
-    parser.add_argument("--frames", type=int, default=60)
-    parser.add_argument("--size", type=int, nargs=2, default=(96, 128), metavar=("H", "W"))
-    parser.add_argument("--sigma", type=float, default=30)
-    parser.add_argument("--window", type=int, default=12)
-    parser.add_argument("--overlap", type=int, nargs="+", default=(0, 2, 4))
+    parser.add_argument("--picture", type=Path, help="PNG to draw")
+    parser.add_argument("--frames", type=int, default=60, help="length of the clip")
+    parser.add_argument("--size", type=int, nargs=2, default=(96, 128), metavar=("H", "W"), help="frame")
+    parser.add_argument("--sigma", type=float, default=30, help="noise, 8-bit units")
+    parser.add_argument("--window", type=int, default=12, help="frames in a window")
+    parser.add_argument("--overlap", type=int, nargs="+", default=(0, 2, 4), help="overlaps to compare, frames")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    clip = noisy(still(*args.size), args.frames, args.sigma)
+    clip = add_noise(still_picture(*args.size), args.frames, args.sigma)
     curves: dict[int, np.ndarray] = {}
     print("| overlap | change at borders | change elsewhere | ratio | largest |")
     print("|---|---|---|---|---|")
@@ -108,8 +107,7 @@ def main() -> None:
         )
         curve = curves[overlap] = changes(restored)
         stride = args.window - overlap
-        # Change i leads from frame i to i + 1. Windows meet in the overlap + 1 steps into frames
-        # k * stride .. k * stride + overlap, but for the last window, which reaches back.
+        # curve[i] is between frames i and i + 1; a border spans the overlap + 1 changes into k * stride .. + overlap
         borders = {k * stride + i - 1 for k in range(1, args.frames // stride + 1) for i in range(overlap + 1)}
         at = np.array([i in borders for i in range(len(curve))])
         ratio = curve[at].mean() / curve[~at].mean()

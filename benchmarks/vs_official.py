@@ -1,14 +1,14 @@
-"""Time and memory of one forward pass, beside the published implementation, in one run on one machine.
+"""Measures time and memory of a forward pass, ours and the published implementation's, in turns on one machine.
 
     python benchmarks/vs_official.py --official DIR [--model 001] [--size 6x64x64] [--runs 5]
 
-DIR is a checkout of the published VRT code (github.com/JingyunLiang/VRT); its own needs, torchvision and setuptools'
-distutils, must be importable (``--path`` adds a folder to look in). Both sides get the same random weights and clip, in
-float32, and run in fresh processes in turn; the second pass of each is timed, by the clock and by the processor time
-that it took, which is the fairer one on a machine with other work. Peak memory is the most that the process held
-resident in the first pass, above what it held before, weights loaded. The share of the floor is the time that the
-products of our pass (linear layers, convolutions, attention) would take at the rate of a large square matrix product
-in the same process, by the quicker of torch's two libraries, over the time that the pass took: processor time, both.
+DIR is a checkout of the published VRT code (github.com/JingyunLiang/VRT); its requirements, torchvision and
+setuptools' distutils, must be importable (``--path`` adds a folder to sys.path). Both sides get the same random weights
+and clip, in float32, and run in fresh processes in turns. The second pass of each is timed, in wall seconds and in CPU
+seconds, which are fairer on a machine with other work. Peak memory is the resident memory of the first pass above idle,
+weights loaded. The share of the floor is the time that the matrix products of our pass (linear layers, convolutions,
+attention) would take at the rate of a large square product in the same process, by the faster of torch's two libraries,
+divided by the time of the pass; both in CPU seconds.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def resident_bytes() -> int:
 
 
 class PeakMemory:
-    """Samples resident memory every 2 ms in a thread; ``peak_bytes`` is the most above the start."""
+    """Samples resident memory every 2 ms in a thread; ``peak_bytes`` is the maximum above the start."""
 
     def __enter__(self) -> PeakMemory:
         self.idle_bytes = self.highest = resident_bytes()
@@ -52,12 +52,12 @@ class PeakMemory:
 
     @property
     def peak_bytes(self) -> int:
-        """Most resident memory above the start."""
+        """Maximum of resident memory above the start."""
         return self.highest - self.idle_bytes
 
 
 def matrix_rate() -> float:
-    """Return the FLOP per second of processor time of a large square matrix product, by the quicker library."""
+    """Return the FLOP per CPU second of a large square matrix product, by the faster library."""
     import torch
     import torch.nn.functional as F
 
@@ -73,7 +73,7 @@ def matrix_rate() -> float:
 
 
 def counted_flop(config: dict, shape: tuple[int, ...]) -> int:
-    """Return the FLOP of our products for a clip of this shape, counted on tensors without contents."""
+    """Return the FLOP of our matrix products for a clip of this shape, counted on meta tensors."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -85,7 +85,7 @@ def counted_flop(config: dict, shape: tuple[int, ...]) -> int:
 
 
 def run_once(side: str, args: argparse.Namespace) -> None:
-    """Run one pass in this process and print its figures and some of its output as JSON."""
+    """Run one side in this process and print its timing and a sample of its output as JSON."""
     sys.path[:0] = [str(ROOT), *args.path]
     import torch
 
@@ -114,42 +114,42 @@ def run_once(side: str, args: argparse.Namespace) -> None:
         start, cpu_start = time.perf_counter(), time.process_time()
         with PeakMemory() as memory:
             out = network(clip)
-        if not args.single_pass:  # the watch is a load of its own: time a pass without it
+        if not args.single_pass:  # sampling costs time itself: time a pass without it
             start, cpu_start = time.perf_counter(), time.process_time()
             out = network(clip)
-        found = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu_start}
+        timing = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu_start}
         floor = counted_flop(config, tuple(clip.shape)) / matrix_rate() if side == "ours" else 0.0
     sample = out.flatten()[:: max(out.numel() // 1000, 1)].tolist()
-    print(json.dumps({**found, "floor_seconds": floor, "peak_bytes": memory.peak_bytes, "sample": sample}))
+    print(json.dumps({**timing, "floor_seconds": floor, "peak_bytes": memory.peak_bytes, "sample": sample}))
 
 
 def main() -> None:
-    """Compare, and print the medians as a table row."""
+    """Compare both sides and print the medians as a table row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--official", type=Path, required=True)
+    parser.add_argument("--official", type=Path, required=True, help="checkout of the published code")
     parser.add_argument("--model", default="001", help="beginning of a model's name")
-    parser.add_argument("--size", default="6x64x64", help="TxHxW")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--size", default="6x64x64", help="clip, TxHxW")
+    parser.add_argument("--runs", type=int, default=5, help="processes of each side")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="OMP_NUM_THREADS")
     parser.add_argument("--path", action="append", default=[], help="folder to import torchvision or setuptools from")
-    parser.add_argument("--single-pass", action="store_true", help="do not run a second pass to be timed")
+    parser.add_argument("--single-pass", action="store_true", help="time the first pass instead of a second one")
     parser.add_argument("--once", choices=["ours", "official"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.once:
         return run_once(args.once, args)
-    # not by torch.set_num_threads, which nobody need call: it slows fused attention by half (NOTES.md)
+    # not by torch.set_num_threads: the call itself slows fused attention by half (LOG.md)
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
-    found: dict[str, list[dict]] = {"ours": [], "official": []}
+    results: dict[str, list[dict]] = {"ours": [], "official": []}
     for _ in range(args.runs):
-        for side, results in found.items():
+        for side, runs in results.items():
             command = [sys.executable, "-W", "ignore", __file__, "--once", side, *sys.argv[1:]]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-            results.append(json.loads(done.stdout.splitlines()[-1]))
-            seconds, cpu_seconds, peak = (results[-1][key] for key in ("seconds", "cpu_seconds", "peak_bytes"))
-            print(f"  {side}: {seconds:.2f} s, {cpu_seconds:.2f} s of processor, {peak / 1e9:.2f} GB", file=sys.stderr)
+            runs.append(json.loads(done.stdout.splitlines()[-1]))
+            seconds, cpu_seconds, peak = (runs[-1][key] for key in ("seconds", "cpu_seconds", "peak_bytes"))
+            print(f"  {side}: {seconds:.2f} s, {cpu_seconds:.2f} s of CPU time, {peak / 1e9:.2f} GB", file=sys.stderr)
     keys = ("seconds", "cpu_seconds", "floor_seconds", "peak_bytes")
-    ours, official = ({key: statistics.median(r[key] for r in found[side]) for key in keys} for side in found)
-    pairs = list(zip(found["ours"][0]["sample"], found["official"][0]["sample"], strict=True))
+    ours, official = ({key: statistics.median(r[key] for r in results[side]) for key in keys} for side in results)
+    pairs = list(zip(results["ours"][0]["sample"], results["official"][0]["sample"], strict=True))
     difference = (sum((a - b) ** 2 for a, b in pairs) / sum(b * b for _, b in pairs)) ** 0.5
     row = {
         "model": args.model,
@@ -159,7 +159,7 @@ def main() -> None:
         "official s": f"{official['seconds']:.2f}",
         "ours s": f"{ours['seconds']:.2f}",
         "faster": f"{official['seconds'] / ours['seconds']:.2f}x",
-        "by processor time": f"{official['cpu_seconds'] / ours['cpu_seconds']:.2f}x",
+        "by CPU time": f"{official['cpu_seconds'] / ours['cpu_seconds']:.2f}x",
         "share of the floor": f"{ours['floor_seconds'] / ours['cpu_seconds']:.0%}",
         "official GB": f"{official['peak_bytes'] / 1e9:.2f}",
         "ours GB": f"{ours['peak_bytes'] / 1e9:.2f}",
