@@ -95,7 +95,7 @@ class FakeComfyUI:
         model = self.load(task)
         network = model.parts[0][1].model
         network.flows = lambda a, b: [a.new_zeros(len(a), 2, a.shape[2] >> i, a.shape[3] >> i) for i in range(4)]
-        network.forward = lambda clip, flows=None, *, check=None: (
+        network.forward = lambda clip, flows=None, *, on_block=None: (
             clip[:, 1:2, :3] if task == "interpolate" else clip[:, :, :3]
         )
         return model

@@ -61,7 +61,7 @@ def deform_conv_reference(x: Tensor, offset: Tensor, mask: Tensor, weight: Tenso
     B, C_in, H, W = x.shape
     G = mask.shape[1] // chunking.NUM_TAPS  # groups of channels with common offsets
     x = x.reshape(B * G, C_in // G, H, W)
-    offset, mask = offset.float().view(B * G, -1, 2, H, W), mask.view(B * G, -1, 1, H, W)
+    offset, mask = offset.float().reshape(B * G, -1, 2, H, W), mask.reshape(B * G, -1, 1, H, W)
     rows, columns = torch.arange(H, device=x.device)[:, None], torch.arange(W, device=x.device)
     out = bias.view(-1, 1)
     for k in range(chunking.NUM_TAPS):
@@ -80,14 +80,14 @@ def _deform_conv_rows(
     B, C_in, H_in, W = x.shape
     H = offset.shape[2]
     G, taps = mask.shape[1] // chunking.NUM_TAPS, chunking.NUM_TAPS
-    offset = offset.float().view(B * G, taps, 2, H, W)
+    offset = offset.float().reshape(B * G, taps, 2, H, W)
     tap = torch.arange(taps, device=x.device)[:, None, None]
     rows = torch.arange(top, top + H, device=x.device)[:, None]
     columns = torch.arange(W, device=x.device)
     y_px = offset[:, :, 0] + (tap // 3 - 1 + rows)  # (B * G, 9, H, W)
     x_px = offset[:, :, 1] + (tap % 3 - 1 + columns)
     samples = sample(x.reshape(B * G, C_in // G, H_in, W), x_px.flatten(1, 2), y_px.flatten(1, 2))
-    samples = mul_(samples.view(B, G, C_in // G, taps, H * W), mask.view(B, G, 1, taps, H * W))
+    samples = mul_(samples.view(B, G, C_in // G, taps, H * W), mask.reshape(B, G, 1, taps, H * W))
     samples = samples.view(B, groups, C_in // groups * taps, H * W)
     out = weight.view(groups, -1, C_in // groups * taps) @ samples  # (B, groups, C_out / groups, H * W)
     return add_(out.view(B, -1, H, W), bias.view(-1, 1, 1))

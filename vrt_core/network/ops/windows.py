@@ -173,22 +173,22 @@ def map_windows_reference(
     position_encoding: Tensor | None = None,
 ) -> Tensor:
     """Pad and roll a feature map (N, T, H, W, C), run a block on its windows, merge them, roll back and crop."""
-    (t, h, w), shift, padding = _geometry(x.shape[1:4], window_size, shifted=shifted)
+    (t, h, w), shift, (pad_t, pad_h, pad_w) = _geometry(x.shape[1:4], window_size, shifted=shifted)
+    padding = (0, 0, 0, pad_w, 0, pad_h, 0, pad_t)
 
     def partition(x: Tensor) -> Tensor:
-        x = F.pad(x, (0, 0, 0, padding[2], 0, padding[1], 0, padding[0]))  # (N, T', H', W', C)
-        x = x.roll([-s for s in shift], (1, 2, 3))
+        x = x.roll([-s for s in shift], (1, 2, 3))  # (N, T', H', W', C), padded
         return rearrange(x, "n (nt t) (nh h) (nw w) c -> (n nt nh nw) (t h w) c", t=t, h=h, w=w)  # (B, L, C)
 
-    region = torch.zeros_like(x[..., :1])  # parts that the roll has moved to the other end of an axis
+    padded = F.pad(x, padding)  # (N, T', H', W', C)
+    region = torch.zeros_like(padded[..., :1])  # parts that the roll moves to the other end of an axis
     for axis, s in enumerate(shift, start=1):
         region.narrow(axis, 0, s).add_(2**axis)
     region = partition(region)  # (B, L, 1)
     mask = _MASKED * (region != region.mT).to(x.dtype)[:, None] if any(shift) else None  # (B, 1, L, L)
     bias = position_bias(relative_position_index((t, h, w), window_size, x.device))  # (1, heads, L, L)
-    valid = partition(torch.ones_like(x[..., :1])) if any(padding) else None  # (B, L, 1)
-    batch = WindowBatch((_bias_group(len(region), bias, mask),), valid, position_encoding)
-    windows = block(partition(x), batch)  # (B, L, C)
+    valid = partition(F.pad(torch.ones_like(x[..., :1]), padding)) if any(padding) else None  # (B, L, 1)
+    windows = block(partition(padded), WindowBatch((_bias_group(len(region), bias, mask),), valid, position_encoding))
     T, H, W = x.shape[1:4]
     nt, nh, nw = -(-T // t), -(-H // h), -(-W // w)
     x = rearrange(windows, "(n nt nh nw) (t h w) c -> n (nt t) (nh h) (nw w) c", nt=nt, nh=nh, nw=nw, t=t, h=h, w=w)
