@@ -184,9 +184,9 @@ def test_only_whole_windows_run_compiled(monkeypatch: pytest.MonkeyPatch) -> Non
     compiled: list[torch.Size] = []
 
     def compile_parts(network: Any) -> Any:
-        def run(clip: torch.Tensor, flows: Any, check: Any) -> torch.Tensor:
+        def run(clip: torch.Tensor, flows: Any, on_block: Any) -> torch.Tensor:
             compiled.append(clip.shape)
-            return network(clip, flows, check=check)
+            return network(clip, flows, on_block=on_block)
 
         return run
 

@@ -61,7 +61,7 @@ class FakeNetwork(nn.Module):
         flow = torch.cat((difference, -difference), dim=1)
         return tuple(F.avg_pool2d(flow, 2**i) if i else flow for i in range(4))
 
-    def forward(self, clip: Tensor, flows: tuple | None = None, *, check: Callable | None = None) -> Tensor:
+    def forward(self, clip: Tensor, flows: tuple | None = None, *, on_block: Callable | None = None) -> Tensor:
         assert torch.is_inference_mode_enabled()
         N, T, C, H, W = clip.shape
         assert H % 8 == W % 8 == 0
@@ -71,8 +71,8 @@ class FakeNetwork(nn.Module):
         self.before(clip)
         if self.limit_px < H * W:
             raise torch.cuda.OutOfMemoryError(f"out of memory at {H}x{W}")
-        if check is not None:
-            check()
+        if on_block is not None:
+            on_block()
         self.inputs.append(tuple(clip.shape))
         clip = clip.to(self.weight.dtype)
         rgb = clip[:, :, :3]

@@ -80,7 +80,7 @@ def test_a_compiled_pass_can_be_cancelled(programs):
     network = small("denoise")
     calls = 0
 
-    def check() -> None:
+    def on_block() -> None:
         nonlocal calls
         calls += 1
         if calls == 3:
@@ -88,7 +88,7 @@ def test_a_compiled_pass_can_be_cancelled(programs):
 
     run = compile_parts(network, backend="eager")
     with torch.inference_mode(), pytest.raises(KeyboardInterrupt):
-        run(clip_for(network, 2, 32, 32), check=check)
+        run(clip_for(network, 2, 32, 32), on_block=on_block)
     assert calls == 3
 
 

@@ -181,18 +181,18 @@ def test_the_flow_network_learns_from_what_it_steers(kind):
     assert any(p.grad is not None and p.grad.any() for p in network.spynet.parameters())
 
 
-def test_cancel_is_asked_before_every_block():
+def test_on_block_is_called_before_every_block():
     network = small("sr")
     calls = 0
 
-    def check():
+    def on_block():
         nonlocal calls
         calls += 1
         if calls == 5:
             raise KeyboardInterrupt
 
     with torch.inference_mode(), pytest.raises(KeyboardInterrupt):
-        network(clip_for(network, 2, 32, 32), check=check)
+        network(clip_for(network, 2, 32, 32), on_block=on_block)
     assert calls == 5
 
 

@@ -7,11 +7,10 @@ import torch
 from torch.testing import assert_close
 
 from vrt_core.network.flow import backwarp, flows_by_hop
-from vrt_core.network.heads import FrameConv, convolve_twice
+from vrt_core.network.ops import deform_conv, use_reference
 from vrt_core.network.warping import (
     FlowGuidedDeformableConv,
     align_neighbours,
-    deformable_convolution,
     nearest4,
     warp_neighbours,
 )
@@ -35,8 +34,8 @@ def test_backwarp_reads_where_the_flow_points():
 
 def test_nearest4_gives_the_four_pixels_around_in_order():
     x = torch.arange(20.0).view(1, 1, 4, 5) + 1
-    found = nearest4(x, constant_flow(1.4, 0.3, 4, 5))[0, :, 0, 0]
-    assert found.tolist() == [2.0, 7.0, 3.0, 8.0]  # (x, y) = (1, 0), (1, 1), (2, 0), (2, 1)
+    pixels = nearest4(x, constant_flow(1.4, 0.3, 4, 5))[0, :, 0, 0]
+    assert pixels.tolist() == [2.0, 7.0, 3.0, 8.0]  # (x, y) = (1, 0), (1, 1), (2, 0), (2, 1)
     whole = nearest4(x, constant_flow(1, 0, 4, 5))
     assert torch.equal(whole[0, 0], whole[0, 3])
     assert torch.equal(whole[0, 0, :, :-1], x[0, 0, :, 1:])
@@ -81,19 +80,34 @@ def written_out(x, offset, modulation, weight, bias, groups):
     return out
 
 
+def deformable_convolution(x, offset, modulation, weight, bias, groups):
+    """Call the operation with offsets and mask that need no computation."""
+    raw = torch.cat((offset, modulation), dim=1)
+    channels = offset.shape[1], modulation.shape[1]
+
+    def offsets_and_mask(raw: torch.Tensor, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        offsets, mask = raw.split(channels, dim=1)
+        return offsets, mask
+
+    return deform_conv(x, raw, offsets_and_mask, weight, bias, groups)
+
+
+@pytest.mark.parametrize("learning", [True, False])
 @pytest.mark.parametrize(("C_in", "C_out", "G", "groups"), [(4, 4, 2, 1), (8, 4, 4, 2)])
-def test_deformable_convolution_is_what_its_formula_says(C_in, C_out, G, groups):
+def test_deformable_convolution_is_what_its_formula_says(C_in, C_out, G, groups, learning):
     torch.manual_seed(0)
     x, weight, bias = torch.randn(2, C_in, 4, 5), torch.randn(C_out, C_in // groups, 3, 3), torch.randn(C_out)
     offset, modulation = 2 * torch.randn(2, G * 18, 4, 5), torch.rand(2, G * 9, 4, 5)
-    found = deformable_convolution(x, offset, modulation, weight, bias, groups)
-    assert_close(found, written_out(x, offset, modulation, weight, bias, groups), rtol=1e-4, atol=1e-4)
+    with torch.set_grad_enabled(learning):
+        assert use_reference() == learning
+        result = deformable_convolution(x, offset, modulation, weight, bias, groups)
+    assert_close(result, written_out(x, offset, modulation, weight, bias, groups), rtol=1e-4, atol=1e-4)
 
 
 def test_without_offsets_it_is_a_convolution():
     x, weight, bias = torch.randn(1, 6, 8, 9), torch.randn(6, 6, 3, 3), torch.randn(6)
-    found = deformable_convolution(x, torch.zeros(1, 36, 8, 9), torch.ones(1, 18, 8, 9), weight, bias, 1)
-    assert_close(found, torch.nn.functional.conv2d(x, weight, bias, padding=1), rtol=1e-4, atol=1e-4)
+    result = deformable_convolution(x, torch.zeros(1, 36, 8, 9), torch.ones(1, 18, 8, 9), weight, bias, 1)
+    assert_close(result, torch.nn.functional.conv2d(x, weight, bias, padding=1), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("hops", [1, 2, 3])
@@ -126,11 +140,3 @@ def test_composed_flows_of_a_uniform_motion_add_up():
     inner = (slice(None), slice(None), slice(None), slice(4, 8), slice(4, 8))
     assert_close(backward[2][inner], 3 * flow[:, :1][inner])
     assert_close(forward[1][inner], -2 * flow[:, :2][inner])
-
-
-@pytest.mark.parametrize("size", [(1, 1), (2, 7), (9, 12)])
-def test_two_convolutions_in_one_are_the_two(size):
-    torch.manual_seed(0)
-    first, second = FrameConv(6, 8), FrameConv(8, 3)
-    x = torch.randn(2, 6, *size)
-    assert_close(convolve_twice(x, first, second), second(first(x)), rtol=1e-4, atol=1e-5)

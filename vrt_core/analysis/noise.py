@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..network.ops.onednn import quick_products
+from ..network.ops import onednn_matmul
 from ..options import MAX_SIGMA_255
 
 PATCH_PX = 8
@@ -41,7 +41,7 @@ def estimate_sigma(frames: Tensor) -> float:
     if side < PATCH_PX or patches.shape[1] < _MIN_PATCHES:
         return 0.0
     centred = (patches - patches.mean(dim=1, keepdim=True)).float()
-    with quick_products(centred):
+    with onednn_matmul(centred):
         covariance = centred.mT @ centred / patches.shape[1]  # (3, side * side, side * side)
     variances = [_noise_variance(values) for values in torch.linalg.eigvalsh(covariance.double().cpu())]
     sigma = math.sqrt(max(sum(variances) / len(variances), 0.0))

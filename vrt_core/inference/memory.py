@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -10,12 +11,12 @@ import torch
 
 from ..models.cards import ModelCard
 from ..network import VRTConfig
-from ..network.ops.chunking import budget_bytes
+from ..network.ops import chunking
 from ..options import RestoreOptions
 
-_MARGIN, _LEAST_BYTES = 1.05, 16 << 20
-_KEPT_BY_MALLOC = 1.4
-"""On a CPU, what a process holds over its tensors: freed pieces that nothing else fits, 1.1 to 1.7 where measured."""
+_MARGIN, _MIN_BYTES = 1.05, 16 << 20
+_CPU_FRAGMENTATION = 1.4
+"""Resident memory of a process on a CPU / bytes of its tensors: 1.1 to 1.7 where measured."""
 
 
 def estimate_memory(
@@ -27,85 +28,144 @@ def estimate_memory(
     *,
     device: str | torch.device = "cpu",
 ) -> int:
-    """Estimate the peak memory of one network pass, weights not counted.
+    """Estimate the peak memory of one network pass, without the weights.
 
-    Counts the tensors that live at once where most do: in the attention and the parallel warping of stage 7, which
-    holds the features of the stages before, in stage 8, and in enlargement. Each works on some tokens or frames at a
-    time, more of them on accelerators. ``benchmarks/memory_planner.py`` compares with what a pass holds.
+    Counts the tensors that are alive at the places where a pass peaks: attention and parallel warping of stage 7, which
+    holds the features of earlier stages; stage 8; and the head. Each place processes some tokens, frames or rows at a
+    time, by the formulas of ``network/ops/chunking.py``. ``benchmarks/memory_planner.py`` compares the estimate with
+    what a pass allocates.
 
     Args:
-        config: Of the network, or the arguments of ``build_network``.
-        frames: Frames that it sees.
-        height: Of these frames or of a tile of them, LQ pixels.
-        width: Likewise.
-        dtype: What it computes in.
-        device: What it runs on.
+        config: Config of the network, or the arguments of ``build_network``.
+        frames: Frames of the clip.
+        height: Height of the frames or of a tile of them, LQ pixels.
+        width: Width, likewise.
+        dtype: Precision of the network.
+        device: Device that it runs on.
 
     Returns:
-        Bytes. On accelerators a little too many: within 15 % of what a pass holds where that is 0.2 GB or more; on a
-        CPU within a fifth where that is 0.1 GB or more, units for float16 not counted on.
+        Bytes. On accelerators a little too many: within 15 % of what a pass allocates where that is 0.2 GB or more; on
+        a CPU within 20 % where that is 0.1 GB or more, assuming no native float16.
     """
     config = config if isinstance(config, VRTConfig) else VRTConfig.from_mapping(config)
-    device = torch.device(device)
-    dim, body, head, hops = config.embed_dims[0], config.embed_dims[-1], config.head_channels, config.hops
-    pixels, size = height * width, dtype.itemsize
-    tokens = frames * pixels
-    kept = _KEPT_BY_MALLOC if device.type == "cpu" else 1
-
-    def at_once(item_bytes: int, items: int) -> int:
-        return min(max(budget_bytes(device) // item_bytes, 1), items)
-
-    def tokens_at_once(channels: int) -> int:
-        parts = -(-tokens // at_once(16 * channels * size, tokens))  # of equal size
-        return -(-tokens // parts)
-
-    def patches(taps: int, channels: int, tokens: int) -> float:
-        """Bytes in which a CPU lays out what a convolution reads in float16; malloc gives such large pieces back."""
-        return taps * channels * size * tokens / kept if (device.type, dtype) == ("cpu", torch.float16) else 0
-
-    features = dim * size * tokens
-    # held in stage 7: those of the first convolution, of stages 1 to 3, of stage 6, and its own
-    held = 3.6 * features
-    peaks = [held + features + max(11 * dim * size * tokens_at_once(dim), features)]  # mutual attention
-    if hops:
-        groups = config.deformable_groups
-        frames_at_once = at_once(2 * ((hops + 1) * dim + 27 * groups) * size * pixels, frames)
-        pairs = min(2 * frames_at_once, 2 * max(frames - 1, 1))  # of a frame and its neighbours, in both directions
-        rows = at_once(2 * 9 * hops * dim * pairs * width * size, height)
-        inputs, steer, taps = (hops + 1) * dim, 27 * groups, 9 * hops * dim
-        offsets = (2 * inputs + dim + 2 * hops + steer) * size * pairs * pixels
-        offsets += patches(9, inputs + 2 * hops, pairs * pixels)
-        sampled = (inputs + steer + dim) * size * pairs * pixels
-        sampled += (4 * taps + (3 * 18 * 4 + 9 * size) * groups) * pairs * width * rows  # positions in float32, thrice
-        if size < 4:  # sampling runs in float32
-            sampled += max(4 * hops * dim * pairs * pixels, size * taps * pairs * width * rows)
-        fused = (frames - frames_at_once) / frames * features
-        peaks.append(held + features + fused + max(offsets, sampled))
-    wide = body * size * tokens
-    peaks.append(features + 2 * wide + max(wide, 7.5 * body * size * tokens_at_once(body)))
-    if config.upscale > 1:
-        area = config.upscale**2 * pixels
-        some = at_once(2 * head * area * size, frames)
-        peaks.append(
-            1.1 * features
-            + 4 * 3 * area * (frames + 2 * some)
-            + 2.4 * head * area * some * size
-            + patches(25, head, some * area)
-        )
-    elif config.interpolates:
-        peaks.append(3 * features + patches(49, head, pixels))
-    else:
-        peaks.append(2 * features + patches(9, dim, tokens))
+    clip = _ClipSize(frames, height, width, dtype, torch.device(device))
+    peaks = [_mutual_attention_bytes(config, clip), _stage8_bytes(config, clip), _head_bytes(config, clip)]
+    if config.num_hops:
+        peaks.append(_warping_bytes(config, clip))
     if config.middle_flow:
         peaks.append(estimate_flow_memory(config, height, width))
-    return int(_MARGIN * kept * max(peaks)) + _LEAST_BYTES
+    return int(_MARGIN * clip.fragmentation * max(peaks)) + _MIN_BYTES
+
+
+@dataclass(frozen=True)
+class _ClipSize:
+    """Size of the clip that a pass works on, and what follows from it."""
+
+    frames: int
+    height: int
+    width: int
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def pixels(self) -> int:
+        return self.height * self.width
+
+    @property
+    def fragmentation(self) -> float:
+        return _CPU_FRAGMENTATION if self.device.type == "cpu" else 1
+
+    def features(self, channels: int) -> int:
+        """Bytes of a feature map at full resolution."""
+        return channels * self.itemsize * self.frames * self.pixels
+
+    def chunk(self, item_bytes: int, count: int) -> int:
+        """Items of ``count`` that are processed at a time."""
+        return min(chunking.items_in_budget(item_bytes, self.device), count)
+
+    def chunk_tokens(self, channels: int) -> int:
+        """Tokens that a TMSA block processes at a time."""
+        tokens = self.frames * self.pixels
+        parts = -(-tokens // self.chunk(chunking.window_token_bytes(channels, self.itemsize), tokens))
+        return -(-tokens // parts)
+
+    def im2col(self, taps: int, channels: int, positions: int) -> float:
+        """Size of the im2col buffer of an fp16 convolution on a CPU.
+
+        It is returned to the system at once, hence not scaled by fragmentation.
+        """
+        if (self.device.type, self.dtype) != ("cpu", torch.float16):
+            return 0
+        return taps * channels * self.itemsize * positions / self.fragmentation
+
+
+def _stage7_features(config: VRTConfig, clip: _ClipSize) -> float:
+    """Features alive in stage 7: those of the first convolution, of stages 1 to 3 and of stage 6, and its own."""
+    return 3.6 * clip.features(config.embed_dims[0])
+
+
+def _mutual_attention_bytes(config: VRTConfig, clip: _ClipSize) -> float:
+    dim = config.embed_dims[0]
+    features = clip.features(dim)
+    block = 11 * dim * clip.itemsize * clip.chunk_tokens(dim)
+    return _stage7_features(config, clip) + features + max(block, features)
+
+
+def _warping_bytes(config: VRTConfig, clip: _ClipSize) -> float:
+    dim, hops, groups, size = config.embed_dims[0], config.num_hops, config.deformable_groups, clip.itemsize
+    frame_bytes = chunking.warped_frame_bytes(dim, hops, groups, clip.pixels, size)
+    frames_at_once = clip.chunk(frame_bytes, clip.frames)
+    pairs = min(2 * frames_at_once, 2 * max(clip.frames - 1, 1))  # of a frame and its neighbours, in both directions
+    positions = pairs * clip.pixels
+    rows = clip.chunk(chunking.deform_row_bytes(hops * dim, pairs, clip.width, size), clip.height)
+
+    inputs, raw, taps = (hops + 1) * dim, 3 * chunking.NUM_TAPS * groups, chunking.NUM_TAPS * hops * dim
+    offsets = (2 * inputs + dim + 2 * hops + raw) * size * positions
+    offsets += clip.im2col(9, inputs + 2 * hops, positions)
+    sampled = (inputs + raw + dim) * size * positions
+    row_positions = pairs * clip.width * rows
+    sampled += (4 * taps + (3 * 18 * 4 + 9 * size) * groups) * row_positions  # three copies of float32 positions
+    if size < 4:  # sampling runs in float32
+        sampled += max(4 * hops * dim * positions, size * taps * row_positions)
+    features = clip.features(dim)
+    fused = (clip.frames - frames_at_once) / clip.frames * features
+    return _stage7_features(config, clip) + features + fused + max(offsets, sampled)
+
+
+def _stage8_bytes(config: VRTConfig, clip: _ClipSize) -> float:
+    body = config.embed_dims[-1]
+    features = clip.features(body)
+    block = 7.5 * body * clip.itemsize * clip.chunk_tokens(body)
+    return clip.features(config.embed_dims[0]) + 2 * features + max(features, block)
+
+
+def _head_bytes(config: VRTConfig, clip: _ClipSize) -> float:
+    dim, head = config.embed_dims[0], config.head_channels
+    features = clip.features(dim)
+    if config.interpolates:
+        return 3 * features + clip.im2col(49, head, clip.pixels)
+    if config.upscale == 1:
+        return 2 * features + clip.im2col(9, dim, clip.frames * clip.pixels)
+    area = config.upscale**2 * clip.pixels
+    frame_bytes = chunking.enlarged_frame_bytes(head, config.upscale, clip.pixels, clip.itemsize)
+    frames_at_once = clip.chunk(frame_bytes, clip.frames)
+    return (
+        1.1 * features
+        + 4 * 3 * area * (clip.frames + 2 * frames_at_once)
+        + 2.4 * head * area * frames_at_once * clip.itemsize
+        + clip.im2col(25, head, frames_at_once * area)
+    )
 
 
 def estimate_flow_memory(config: VRTConfig, height: int, width: int) -> int:
     """Estimate the peak memory of the flows between two frames of this size, both directions, in bytes."""
     channels = (8, *config.flow_channels, 2)
     widest = max(a + b for a, b in pairwise(channels))
-    return int(_MARGIN * 2 * 4 * (widest + 64) * (height + 31) * (width + 31)) + _LEAST_BYTES
+    return int(_MARGIN * 2 * 4 * (widest + 64) * (height + 31) * (width + 31)) + _MIN_BYTES
 
 
 def estimate_models_memory(

@@ -193,7 +193,7 @@ class TileExecutor:
     def _forward(self, clip: Tensor, flows: Any, context: RunContext) -> Tensor:
         """Run the network, compiled for whole windows only: other lengths are too many to compile for."""
         network = self._compiled if clip.shape[1] == self._window_frames else self.network
-        return network(clip, flows, check=context.raise_if_cancelled)
+        return network(clip, flows, on_block=context.raise_if_cancelled)
 
     def _upload(self, clip: Tensor, flows: Sequence[PairFlows], tile: Tile) -> Callable[[], list[Tensor]]:
         """Start to copy a tile to the device: frames, weights of rows and columns, flows (2, T-1, 2, h, w) per level.

@@ -1,8 +1,23 @@
-"""The VRT network, one file per idea of the paper."""
+"""The VRT network (paper: figure 2 and section 3), one file per idea."""
 
+from . import ops
 from .compile import compile_parts
 from .config import VRTConfig
-from .flow import Pyramid, SpyNet
-from .vrt import VRT, Flows, build_network
+from .flow import FlowPyramid, Flows, backwarp
+from .padding import mirror_pad, padded_size
+from .spynet import SpyNet
+from .vrt import VRT, build_network
 
-__all__ = ["VRT", "Flows", "Pyramid", "SpyNet", "VRTConfig", "build_network", "compile_parts"]
+__all__ = [
+    "VRT",
+    "FlowPyramid",
+    "Flows",
+    "SpyNet",
+    "VRTConfig",
+    "backwarp",
+    "build_network",
+    "compile_parts",
+    "mirror_pad",
+    "ops",
+    "padded_size",
+]

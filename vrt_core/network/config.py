@@ -1,4 +1,4 @@
-"""The numbers that define a VRT network."""
+"""The hyperparameters of a VRT network."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 from ..errors import InputError
 
 NUM_SCALED_STAGES = 7
-"""Stages 1-7 run at the scales 1, 1/2, 1/4, 1/8, 1/4, 1/2, 1; whatever follows belongs to the flat stage 8."""
+"""Stages 1-7 run at the scales 1, 1/2, 1/4, 1/8, 1/4, 1/2, 1; the groups that follow belong to the flat stage 8."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VRTConfig:
-    """Sizes of a VRT network, under the names that the published constructor uses."""
+    """Hyperparameters of a VRT network, under the names of the published constructor."""
 
     upscale: int = 4
     """Output size / input size: 1, 3, or a power of two."""
     in_chans: int = 3
-    """Channels of a frame, the noise level map not counted."""
+    """Channels of an input frame, without the noise level map."""
     out_chans: int = 3
     """Channels of a restored frame."""
     img_size: tuple[int, int, int] = (6, 64, 64)
-    """Clip size (T, H, W) in training. Only T matters, and only for interpolation: the number of frames it takes."""
+    """Clip size (T, H, W) in training. Only T has an effect, and only in interpolation: the number of input frames."""
     window_size: tuple[int, int, int] = (6, 8, 8)
     """Attention window (T, H, W): frames, then feature-map positions."""
     depths: tuple[int, ...] = (8,) * 7 + (4,) * 6
@@ -35,7 +35,7 @@ class VRTConfig:
     num_heads: tuple[int, ...] = (6,) * 13
     """Attention heads, one entry for each of ``depths``."""
     mul_attn_ratio: float = 0.75
-    """Share of the blocks of stages 1-7 that have mutual attention."""
+    """Fraction of the blocks of stages 1-7 that have mutual attention."""
     mlp_ratio: float = 2.0
     """Hidden channels of a block's MLP / its channels."""
     qkv_bias: bool = True
@@ -43,25 +43,25 @@ class VRTConfig:
     qk_scale: float | None = None
     """Factor on query . key; None for (channels per head) ** -0.5."""
     drop_path_rate: float = 0.2
-    """Stochastic depth of the last block; rises from 0 and acts in training only."""
+    """Stochastic depth rate of the last block; rates rise linearly from 0. In training only."""
     pa_frames: int = 2
-    """Neighbours aligned by parallel warping, both directions counted: 0 (interpolation), 2, 4 or 6."""
+    """Neighbours aligned by parallel warping in both directions together: 0 (interpolation), 2, 4 or 6."""
     deformable_groups: int = 16
     """Offset groups of the deformable convolution."""
     nonblind_denoising: bool = False
-    """Whether a noise level map (sigma / 255) comes as one more input channel."""
+    """Whether the input has one more channel, a noise level map (sigma / 255)."""
     flow_channels: tuple[int, ...] = (32, 64, 32, 16)
     """Hidden channels of one SpyNet level; the published ones by default."""
     head_channels: int = 64
     """Channels in which frames are enlarged or interpolated; the published number by default."""
     middle_flow: bool = False
-    """Whether an interpolation network warps its frames to the moment in between first; the published one does not."""
+    """Whether an interpolation network first warps its frames to the midpoint; the published one does not."""
     shutters: tuple[float, ...] = ()
-    """Deblurring: times that the shutter may be open, in frames. Frames are deconvolved along the motion for each of
-    them, and the network adds to a blend of that; the published networks do not."""
+    """Deblurring: candidate exposure times, in frames. Frames are deconvolved along the motion for each of them, and
+    the network adds to a blend of the results; the published networks do not."""
 
     def __post_init__(self) -> None:
-        """Reject sizes that no network can have."""
+        """Convert lists to tuples and reject impossible sizes."""
         for field in fields(self):
             if isinstance(value := getattr(self, field.name), list):
                 object.__setattr__(self, field.name, tuple(value))
@@ -96,19 +96,19 @@ class VRTConfig:
         for dim, heads in zip(self.embed_dims, self.num_heads, strict=True):
             if dim % heads or dim % 4:
                 raise InputError(f"embed_dims ({dim} channels) must be multiples of 4 and of num_heads ({heads})")
-        if self.pa_frames and (self.embed_dims[0] * self.hops) % self.deformable_groups:
+        if self.pa_frames and (self.embed_dims[0] * self.num_hops) % self.deformable_groups:
             raise InputError(
-                f"deformable_groups ({self.deformable_groups}) must divide the {self.embed_dims[0] * self.hops} "
-                f"channels of the {self.hops} frames aligned in one direction"
+                f"deformable_groups ({self.deformable_groups}) must divide the {self.embed_dims[0] * self.num_hops} "
+                f"channels of the {self.num_hops} frames aligned in one direction"
             )
-        if self.pa_frames and self.deformable_groups % self.hops:
+        if self.pa_frames and self.deformable_groups % self.num_hops:
             raise InputError(
-                f"deformable_groups ({self.deformable_groups}) must be a multiple of pa_frames / 2 ({self.hops})"
+                f"deformable_groups ({self.deformable_groups}) must be a multiple of pa_frames / 2 ({self.num_hops})"
             )
 
     @classmethod
     def from_mapping(cls, config: Mapping[str, Any]) -> VRTConfig:
-        """Return the config that ``config`` spells, lists taken for tuples.
+        """Return the config with these fields; lists are converted to tuples.
 
         Raises:
             InputError: If a name is unknown or a size impossible.
@@ -119,11 +119,11 @@ class VRTConfig:
         return cls(**config)
 
     @property
-    def hops(self) -> int:
-        """Frames aligned to a frame from either direction."""
+    def num_hops(self) -> int:
+        """Neighbours aligned to a frame from each direction."""
         return self.pa_frames // 2
 
     @property
     def interpolates(self) -> bool:
-        """Whether the network makes a new frame between two, rather than restoring each."""
+        """Whether the network computes new frames between its input frames instead of restoring them."""
         return self.pa_frames == 0

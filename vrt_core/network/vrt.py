@@ -1,37 +1,35 @@
-"""VRT, the Video Restoration Transformer (Liang et al., arXiv:2201.12288): the whole network."""
+"""VRT, the Video Restoration Transformer (Liang et al., arXiv:2201.12288): the whole network (figure 2)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
+from . import ops
 from .config import NUM_SCALED_STAGES, VRTConfig
-from .extensions.midpoint_flow import warp_to_middle
+from .extensions.midpoint_flow import warp_to_midpoint
 from .extensions.motion_deconvolution import MotionDeconvolution
-from .flow import Pyramid, SpyNet
-from .heads import Enlarge, FrameConv, InterpolationHead
-from .ops.chunking import add_to, items_at_a_time
-from .ops.linear import Linear
-from .ops.onednn import quick_products
-from .stages import Check, NormLinear, ResidualGroup, Stage
-from .tmsa import WindowAttention
+from .flow import FlowPyramid, Flows
+from .heads import FrameConv, Upsample, interpolate, super_resolve
+from .ops import Linear, chunking
+from .padding import mirror_pad, padded_size
+from .spynet import SpyNet
+from .stages import NormLinear, ResidualGroup, Stage
+from .tmsa import OnBlock, WindowAttention
 from .warping import warp_neighbours
 
 _LEVELS = (0, 1, 2, 3, 2, 1, 0)
 _RESHAPES = ("none", "down", "down", "down", "up", "up", "up")
-Flows = tuple[Pyramid, Pyramid]
-"""Backward and forward flows between neighbours: four levels each, level i (N, T-1, 2, H / 2^i, W / 2^i), float32."""
 
 
 class VRT(nn.Module):
-    """The network of the paper, with the parameter names of the released weights and no buffers."""
+    """The network of the paper, with the parameter names of the released weights and without buffers."""
 
     size_multiple_px = 8
-    """H and W are padded to a multiple of this: stage 4 works at 1/8."""
+    """H and W are padded to a multiple of this: stage 4 works at scale 1/8."""
     stage1: Stage
     stage2: Stage
     stage3: Stage
@@ -49,11 +47,11 @@ class VRT(nn.Module):
         dim, body_dim = config.embed_dims[0], config.embed_dims[-1]
         rates = _drop_path_rates(config)
 
-        seen = 9 if self.uses_flows else 2 if config.middle_flow else 1  # frames, warped ones counted
-        c_in = config.in_chans * seen + config.nonblind_denoising
+        c_in = config.nonblind_denoising  # noise level map
+        c_in += config.in_chans * (9 if self.uses_flows else 2 if config.middle_flow else 1)  # frames and warped frames
         if config.shutters:
             self.deconvolution = MotionDeconvolution(config.shutters)
-            c_in += config.in_chans * (1 + self.deconvolution.num_guesses)
+            c_in += config.in_chans * (1 + self.deconvolution.num_estimates)
         self.conv_first = FrameConv(c_in, dim)
         if self.uses_flows or config.middle_flow:
             self.spynet = SpyNet(config.flow_channels)
@@ -68,20 +66,19 @@ class VRT(nn.Module):
         self.conv_after_body = Linear(body_dim, dim)
 
         if config.interpolates:
-            head = InterpolationHead(config.img_size[0] * dim, config.head_channels, config.out_chans)
-            self.linear_fuse, self.conv_last = head.linear_fuse, head.conv_last
-            self._head = [head]  # in a list, so that its parameters keep their published names
+            self.linear_fuse = nn.Conv2d(config.img_size[0] * dim, config.head_channels, 1)
+            self.conv_last = nn.Conv2d(config.head_channels, config.out_chans, 7)
         elif config.upscale == 1:
             self.conv_last = FrameConv(dim, config.out_chans)
         else:
             self.conv_before_upsample = nn.ModuleDict({"0": FrameConv(dim, config.head_channels)})
-            self.upsample = Enlarge(config.head_channels, config.upscale)
+            self.upsample = Upsample(config.head_channels, config.upscale)
             self.conv_last = FrameConv(config.head_channels, config.out_chans)
         self.apply(_initialise)
 
     @property
     def min_size_px(self) -> int:
-        """Least H and W: at 1/8 a window must fit, for mutual attention compares two frames position by position."""
+        """Smallest H and W: a window must fit at scale 1/8, where mutual attention compares frames by position."""
         return self.size_multiple_px * max(self.config.window_size[1:])
 
     @property
@@ -89,7 +86,8 @@ class VRT(nn.Module):
         """Frames that an interpolation network takes at a time; None for networks that restore any number."""
         return self.config.img_size[0] if self.config.interpolates else None
 
-    def forward(self, clip: Tensor, flows: Flows | None = None, *, check: Check = None) -> Tensor:
+    @ops.with_pass_backend
+    def forward(self, clip: Tensor, flows: Flows | None = None, *, on_block: OnBlock = None) -> Tensor:
         """Restore, enlarge or interpolate a clip.
 
         Any size is accepted: frames are mirrored (edge pixel repeated) at the bottom and right to what the network
@@ -97,103 +95,136 @@ class VRT(nn.Module):
 
         Args:
             clip: RGB in [0, 1], (N, T, C, H, W); C is 3, or 4 with the noise level (sigma / 255) last.
-            flows: Flows between neighbouring frames, if known; H and W must then fit the network as they are.
-            check: Called before every block; what it raises ends the pass.
+            flows: Flows between neighbouring frames, if known; H and W must then fit the network without padding.
+            on_block: Called before every block; an exception ends the pass.
 
         Returns:
-            (N, T, 3, sH, sW) float32. Interpolation: a new frame in the middle of every run of frames that the network
-            takes (four: between the second and the third), (N, max(T - 3, 1), 3, H, W); a shorter clip is extended at
-            its ends.
+            (N, T, 3, sH, sW) float32. Interpolation: a new frame in the middle of every run of input frames (four:
+            between the second and the third), (N, max(T - 3, 1), 3, H, W); a shorter clip is extended at its ends.
 
         Raises:
-            InputError: If rank or channels do not fit, or flows come with a size that needs padding.
+            InputError: If rank or channels do not fit, or flows are given for a size that needs padding.
         """
         channels = self.config.in_chans + self.config.nonblind_denoising
         if clip.ndim != 5 or clip.shape[2] != channels or 0 in clip.shape:
             raise InputError(f"clip has shape {tuple(clip.shape)}, expected (N, T, {channels}, H, W), none of them 0")
-        T, H, W = clip.shape[1], *clip.shape[3:]
-        clip = clip.float()  # flows, sampling and the frame itself stay in float32 whatever the weights are in
+        _, T, _, H, W = clip.shape
+        clip = clip.float()  # flows, sampling and the frames themselves stay in float32 whatever the weights are in
         padded = self._pad(clip)
         if flows is not None and padded.shape != clip.shape:
             raise InputError(
                 f"flows were given with a clip of {T} frames of {H}x{W} px; it must have at least 2 frames then, and "
                 f"sizes of at least {self.min_size_px} px in multiples of {self.size_multiple_px} px"
             )
-        with quick_products(clip):
-            out = self._interpolate(padded, check) if self.config.interpolates else self._restore(padded, flows, check)
         scale = self.config.upscale
-        return out[:, : out.shape[1] if self.config.interpolates else T, :, : scale * H, : scale * W]
+        if self.config.interpolates:
+            return self._interpolate(padded, on_block)[..., :H, :W]
+        return self._restore(padded, flows, on_block)[:, :T, :, : scale * H, : scale * W]
 
-    def flows(self, a: Tensor, b: Tensor) -> Pyramid:
+    @ops.with_pass_backend
+    def flows(self, a: Tensor, b: Tensor) -> FlowPyramid:
         """Return flow_a_to_b of frames (N, 3, H, W): four levels, level i (N, 2, H / 2^i, W / 2^i) float32."""
-        with quick_products(a):
-            return self.spynet(a, b)
+        return self.spynet(a, b)
 
     def clip_flows(self, clip: Tensor) -> Flows:
         """Return the flows between all neighbours of a clip (N, T, 3, H, W), T >= 2."""
         N, T = clip.shape[:2]
-        these, those = clip[:, :-1].flatten(0, 1), clip[:, 1:].flatten(0, 1)
-        found = [
-            tuple(f.unflatten(0, (N, T - 1)) for f in self.flows(*pair)) for pair in ((these, those), (those, these))
-        ]
-        return found[0], found[1]
+        frames, successors = clip[:, :-1].flatten(0, 1), clip[:, 1:].flatten(0, 1)  # (N * (T-1), 3, H, W)
+        backward = tuple(flow.unflatten(0, (N, T - 1)) for flow in self.flows(frames, successors))
+        forward = tuple(flow.unflatten(0, (N, T - 1)) for flow in self.flows(successors, frames))
+        return backward, forward
 
     def to_precision(self, dtype: torch.dtype) -> VRT:
-        """Convert the weights to ``dtype``, those that say where to look excepted, and return self."""
+        """Cast the weights to ``dtype`` and return self.
+
+        SpyNet and motion deconvolution stay in float32, because flows are positions.
+        """
         for name, child in self.named_children():
             child.to(torch.float32 if name in ("spynet", "deconvolution") else dtype)
         return self
 
-    def _restore(self, clip: Tensor, flows: Flows | None, check: Check) -> Tensor:
+    def _restore(self, clip: Tensor, flows: Flows | None, on_block: OnBlock) -> Tensor:
+        """Restore a padded clip (N, T, C, H, W): (N, T, 3, sH, sW)."""
         rgb, noise_level = clip[:, :, : self.config.in_chans], clip[:, :, self.config.in_chans :]
         flows = self.clip_flows(rgb) if flows is None else flows
         x, base = self._first_features(rgb, noise_level, flows[0][0], flows[1][0])
-        x = add_to(self._features(x, flows, check), x)
-        if self.config.upscale == 1:
-            return base + self.conv_last(x)
-        # frame by frame: at the output's size, one frame is large enough
-        N, T = x.shape[:2]
-        frames, low = x.flatten(0, 1), rgb.flatten(0, 1)
-        large_bytes = low[0, 0].numel() * self.config.upscale**2 * self.config.head_channels * x.element_size()
-        step = items_at_a_time(2 * large_bytes, x.device)
-        return torch.cat(
-            [self._enlarge(frames[i : i + step], low[i : i + step]) for i in range(0, N * T, step)]
-        ).unflatten(0, (N, T))
+        x = ops.add_(self._features(x, flows, on_block), x)  # (N, T, C, H, W)
+        return base + self.conv_last(x) if self.config.upscale == 1 else self._enlarge(x, rgb)
 
     def _first_features(
         self, rgb: Tensor, noise_level: Tensor, backward: Tensor, forward: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the features of ``conv_first``, and the frames that the network's output is added to."""
-        seen, base = [rgb, warp_neighbours(rgb, backward, forward), noise_level], rgb
-        if self.config.shutters:
-            seen.append(self.deconvolution(rgb, backward, forward))
-            base = rgb + seen[-1][:, :, : rgb.shape[2]]
-        return self.conv_first(torch.cat([x.to(self.conv_first.weight.dtype) for x in seen], dim=2)), base
-
-    def _enlarge(self, x: Tensor, low: Tensor) -> Tensor:
-        x = F.leaky_relu(self.conv_before_upsample["0"](x), 0.01, inplace=True)
-        base = F.interpolate(low, scale_factor=self.config.upscale, mode="bilinear", align_corners=False)
-        return self.upsample(x, self.conv_last) + base
-
-    def to_middle(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Warp frames (N, T, C, H, W) to the moment in the middle of them; see ``warp_to_middle``."""
-        return warp_to_middle(self.spynet, frames)
-
-    def fill_middle(self, frames: Tensor, base: Tensor, mean: Tensor, check: Check = None) -> Tensor:
-        """Return the frame in the middle, (N, 3, H, W), as a change of ``base``.
+        """Return the features of ``conv_first``, and the frames that the network's output is added to.
 
         Args:
-            frames: As many as the network takes, padded: (N, T, C, H, W), or (N, T, 2*C, H, W) of ``to_middle``.
+            rgb: Frames, (N, T, 3, H, W).
+            noise_level: Noise level map, (N, T, 1, H, W), or no channel at all.
+            backward: flow(t, t+1), (N, T-1, 2, H, W).
+            forward: flow(t+1, t), likewise.
+        """
+        inputs, base = [rgb, warp_neighbours(rgb, backward, forward), noise_level], rgb
+        if self.config.shutters:
+            inputs.append(self.deconvolution(rgb, backward, forward))
+            base = rgb + inputs[-1][:, :, : rgb.shape[2]]
+        return self.conv_first(torch.cat([x.to(self.conv_first.weight.dtype) for x in inputs], dim=2)), base
+
+    def _features(self, x: Tensor, flows: Flows | None, on_block: OnBlock) -> Tensor:
+        """Return the features of all stages for those of ``conv_first``, both (N, T, C, H, W)."""
+        x = x.movedim(2, -1)  # (N, T, H, W, C) from here on
+        x1 = self.stage1(x, flows, on_block)
+        x2 = self.stage2(x1, flows, on_block)
+        x3 = self.stage3(x2, flows, on_block)
+        x = self.stage4(x3, flows, on_block)
+        x = self.stage5(x, flows, on_block)
+        x = x + x3
+        x = self.stage6(x, flows, on_block)
+        x = x + x2
+        x = self.stage7(x, flows, on_block)
+        x = x + x1
+        del x1, x2, x3
+        widen, *groups = self.stage8
+        x = widen(x)
+        for group in groups:
+            x = group(x, on_block)
+        return self.conv_after_body(self.norm(x)).movedim(-1, 2)
+
+    def _enlarge(self, x: Tensor, rgb: Tensor) -> Tensor:
+        """Enlarge frames (N, T, 3, H, W) by their features (N, T, C, H, W), frame by frame: output frames are large."""
+        N, T, _, H, W = rgb.shape
+        features, frames = x.flatten(0, 1), rgb.flatten(0, 1)  # (N * T, ...)
+        first, last = cast(FrameConv, self.conv_before_upsample["0"]), cast(FrameConv, self.conv_last)
+        frame_bytes = chunking.enlarged_frame_bytes(
+            self.config.head_channels, self.config.upscale, H * W, x.element_size()
+        )
+        enlarged = chunking.map_chunks(
+            lambda start, stop: super_resolve(features[start:stop], frames[start:stop], first, self.upsample, last),
+            N * T,
+            frame_bytes,
+            x.device,
+            dim=0,
+        )
+        return enlarged.unflatten(0, (N, T))  # (N, T, 3, sH, sW)
+
+    def warp_to_midpoint(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Warp frames (N, T, C, H, W) to their midpoint; see ``extensions.midpoint_flow.warp_to_midpoint``."""
+        return warp_to_midpoint(self.spynet, frames)
+
+    def restore_midpoint(self, frames: Tensor, base: Tensor, mean: Tensor, on_block: OnBlock = None) -> Tensor:
+        """Return the frame at the midpoint, (N, 3, H, W), as ``base`` plus a residual.
+
+        Args:
+            frames: As many as the network takes, padded: (N, T, C, H, W), or (N, T, 2*C, H, W) of ``warp_to_midpoint``.
             base: (N, C, H or 1, W or 1).
-            mean: What to take off the frames, (N, 1, C, 1, 1).
-            check: Called before every block; what it raises ends the pass.
+            mean: Subtracted from the frames, (N, 1, C, 1, 1).
+            on_block: Called before every block; an exception ends the pass.
         """
         mean = mean.repeat(1, 1, frames.shape[2] // mean.shape[2], 1, 1)
-        x = self.conv_first((frames - mean).to(self.conv_first.weight.dtype))
-        x = x + self._features(x, None, check)
-        return self._head[0](x) + base
+        x = self.conv_first((frames - mean).to(self.conv_first.weight.dtype))  # (N, T, C, H, W)
+        x = x + self._features(x, None, on_block)
+        return interpolate(x, self.linear_fuse, cast(nn.Conv2d, self.conv_last)) + base
 
-    def _interpolate(self, clip: Tensor, check: Check) -> Tensor:
+    def _interpolate(self, clip: Tensor, on_block: OnBlock) -> Tensor:
+        """Return the midpoint of every run of input frames of a padded clip, (N, runs, 3, H, W)."""
         count = self.config.img_size[0]
         out = []
         for start in range(clip.shape[1] - count + 1):
@@ -201,55 +232,24 @@ class VRT(nn.Module):
             mean = frames.mean(dim=(1, 3, 4), keepdim=True)
             base = mean[:, 0]
             if self.config.middle_flow:
-                frames, base, _ = self.to_middle(frames)
-            out.append(self.fill_middle(frames, base, mean, check))
+                frames, base, _ = self.warp_to_midpoint(frames)
+            out.append(self.restore_midpoint(frames, base, mean, on_block))
         return torch.stack(out, dim=1)
 
-    def _features(self, x: Tensor, flows: Flows | None, check: Check) -> Tensor:
-        """Return the features of all stages for those of ``conv_first``, both (N, T, C, H, W)."""
-        x = x.movedim(2, -1)  # (N, T, H, W, C) from here on
-        x1 = self.stage1(x, flows, check)
-        x2 = self.stage2(x1, flows, check)
-        x3 = self.stage3(x2, flows, check)
-        x = self.stage4(x3, flows, check)
-        x = self.stage5(x, flows, check)
-        x = x + x3
-        x = self.stage6(x, flows, check)
-        x = x + x2
-        x = self.stage7(x, flows, check)
-        x = x + x1
-        del x1, x2, x3
-        widen, *groups = self.stage8
-        x = widen(x)
-        for group in groups:
-            x = group(x, check)
-        return self.conv_after_body(self.norm(x)).movedim(-1, 2)
-
     def _pad(self, clip: Tensor) -> Tensor:
-        """Mirror a clip to a size that the network takes."""
-        least, multiple = self.min_size_px, self.size_multiple_px
+        """Mirror a clip (N, T, C, H, W) to a size that the network takes."""
         for dim in (3, 4):
-            size = clip.shape[dim]
-            clip = _mirror(clip, dim, max(-(-size // multiple) * multiple, least))
+            clip = mirror_pad(clip, dim, padded_size(clip.shape[dim], self.size_multiple_px, self.min_size_px))
         T = clip.shape[1]
-        if self.config.interpolates:
-            missing = max(self.config.img_size[0] - T, 0)
-            index = torch.arange(-((missing + 1) // 2), T + missing // 2, device=clip.device).clamp(0, T - 1)
-            return clip.index_select(1, index) if missing else clip
-        return _mirror(clip, 1, max(T, 2))
-
-
-def _mirror(x: Tensor, dim: int, size: int) -> Tensor:
-    """Extend ``x`` at the end of ``dim`` by reflection, the edge repeated, as often as it takes."""
-    n = x.shape[dim]
-    if size == n:
-        return x
-    index = torch.arange(size, device=x.device) % (2 * n)
-    return x.index_select(dim, torch.minimum(index, 2 * n - 1 - index))
+        if not self.config.interpolates:
+            return mirror_pad(clip, 1, max(T, 2))
+        missing = max(self.config.img_size[0] - T, 0)  # frames, added at both ends
+        index = torch.arange(-((missing + 1) // 2), T + missing // 2, device=clip.device).clamp(0, T - 1)
+        return clip.index_select(1, index) if missing else clip
 
 
 def _drop_path_rates(config: VRTConfig) -> list[list[float]]:
-    """Return a rate for each block, rising evenly from 0 over all blocks."""
+    """Return the stochastic depth rate of each block of each group, rising linearly from 0 over all blocks."""
     total = sum(config.depths)
     rates = [config.drop_path_rate * i / max(total - 1, 1) for i in range(total)]
     starts = [sum(config.depths[:i]) for i in range(len(config.depths))]
@@ -269,7 +269,7 @@ def build_network(**config: Any) -> VRT:
     """Build a VRT network in eval mode, with random weights.
 
     Args:
-        **config: Sizes, as ``VRTConfig`` names them; lists are taken for tuples.
+        **config: Fields of ``VRTConfig``; lists are converted to tuples.
 
     Raises:
         InputError: If a name is unknown or a size impossible.

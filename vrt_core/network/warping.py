@@ -1,25 +1,21 @@
-"""Parallel warping: every frame's neighbours aligned to it, all frames and both directions at once (section 3.3).
-
-The deformable convolution (Zhu et al., arXiv:1811.11168) is written with torch operations alone: one bilinear sampling
-of all taps, one product with the modulation, one matrix product.
-"""
+"""Parallel warping (paper, section 3.3): alignment of every frame's neighbours to it, all frames at once."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .flow import backwarp, flow_targets, sample
-from .ops.chunking import add_to, items_at_a_time, multiply_by
-
-_TAPS = 9  # 3 x 3
+from . import ops
+from .flow import backwarp, flow_targets
+from .ops.chunking import NUM_TAPS
 
 
 def nearest4(x: Tensor, flow: Tensor) -> Tensor:
-    """Return the four pixels around the point that ``flow`` leads to, unblended, which loses no sharpness.
+    """Return the four pixels around the point that ``flow`` points to. They are not blended, which keeps sharpness.
 
     Args:
         x: Frames, (N, C, H, W).
@@ -31,15 +27,15 @@ def nearest4(x: Tensor, flow: Tensor) -> Tensor:
     """
     C, H, W = x.shape[-3:]
     x_px, y_px = flow_targets(flow)
-    pixels = x.flatten(2)
-    found = []
+    pixels = x.flatten(2)  # (N, C, H * W)
+    warped = []
     for column in (x_px.floor(), x_px.ceil()):
         for row in (y_px.floor(), y_px.ceil()):
             inside = (column >= 0) & (column <= W - 1) & (row >= 0) & (row <= H - 1)
             index = row.long().clamp(0, H - 1) * W + column.long().clamp(0, W - 1)
             nearest = pixels.gather(2, index.flatten(1)[:, None].expand(-1, C, -1)).unflatten(2, (H, W))
-            found.append(nearest * inside[:, None].to(x.dtype))
-    return torch.cat(found, dim=1)
+            warped.append(nearest * inside[:, None].to(x.dtype))  # (N, C, H, W)
+    return torch.cat(warped, dim=1)
 
 
 def warp_neighbours(clip: Tensor, backward: Tensor, forward: Tensor) -> Tensor:
@@ -51,60 +47,26 @@ def warp_neighbours(clip: Tensor, backward: Tensor, forward: Tensor) -> Tensor:
         forward: flow(t+1, t), (N, T-1, 2, H, W).
     """
     N, T = clip.shape[:2]
-    none = clip.new_zeros(N, 1, 4 * clip.shape[2], *clip.shape[3:])
+    missing = clip.new_zeros(N, 1, 4 * clip.shape[2], *clip.shape[3:])
     following = nearest4(clip[:, 1:].flatten(0, 1), backward.flatten(0, 1)).unflatten(0, (N, T - 1))
     previous = nearest4(clip[:, :-1].flatten(0, 1), forward.flatten(0, 1)).unflatten(0, (N, T - 1))
-    return torch.cat((torch.cat((following, none), dim=1), torch.cat((none, previous), dim=1)), dim=2)
-
-
-def deformable_convolution(
-    x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor, bias: Tensor, groups: int, top: int = 0
-) -> Tensor:
-    """Modulated deformable convolution, 3x3, stride 1, zeros outside, for some rows of the output.
-
-    Args:
-        x: (B, C_in, H_in, W).
-        offset: Displacement of each tap, (B, G * 9 * 2, H, W), pixels, (y, x) for each group and tap.
-        modulation: Factor of each tap, (B, G * 9, H, W).
-        weight: (C_out, C_in / groups, 3, 3).
-        bias: (C_out,).
-        groups: Groups of the convolution.
-        top: The row of ``x`` that the first row of ``offset`` belongs to.
-
-    Returns:
-        (B, C_out, H, W).
-    """
-    B, C_in, H_in, W = x.shape
-    H = offset.shape[2]
-    G = modulation.shape[1] // _TAPS
-    offset = offset.float().view(B * G, _TAPS, 2, H, W)
-    tap = torch.arange(_TAPS, device=x.device)[:, None, None]
-    rows = torch.arange(top, top + H, device=x.device)[:, None]
-    columns = torch.arange(W, device=x.device)
-    y_px = offset[:, :, 0] + (tap // 3 - 1 + rows)  # (B*G, 9, H, W)
-    x_px = offset[:, :, 1] + (tap % 3 - 1 + columns)
-    taps = sample(x.reshape(B * G, C_in // G, H_in, W), x_px.flatten(1, 2), y_px.flatten(1, 2))
-    taps = multiply_by(taps.view(B, G, C_in // G, _TAPS, H * W), modulation.view(B, G, 1, _TAPS, H * W))
-    taps = taps.view(B, groups, C_in // groups * _TAPS, H * W)
-    out = weight.view(groups, -1, C_in // groups * _TAPS) @ taps  # (B, groups, C_out / groups, H*W)
-    return add_to(out.view(B, -1, H, W), bias.view(-1, 1, 1))
+    return torch.cat((torch.cat((following, missing), dim=1), torch.cat((missing, previous), dim=1)), dim=2)
 
 
 class FlowGuidedDeformableConv(nn.Module):
     """Deformable convolution whose offsets are a flow plus a learned residual; upstream ``DCNv2PackFlowGuided``."""
 
-    def __init__(self, dim: int, hops: int, groups: int, max_residual_px: float) -> None:
+    def __init__(self, dim: int, num_hops: int, groups: int, max_residual_px: float) -> None:
         super().__init__()
-        self.hops, self.groups, self.max_residual_px = hops, groups, max_residual_px
-        # Quirk: the weight reads dim channels while hops * dim come in, hence a convolution in as many groups as hops
+        self.num_hops, self.groups, self.max_residual_px = num_hops, groups, max_residual_px
+        # Quirk: the weight reads dim channels of num_hops * dim, hence a convolution in num_hops groups
         self.weight = nn.Parameter(torch.empty(dim, dim, 3, 3))
         self.bias = nn.Parameter(torch.zeros(dim))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
-        self.steer_channels = 3 * _TAPS * groups
         layers: list[nn.Module] = []
-        for c_in in ((hops + 1) * dim + 2 * hops, dim, dim):
+        for c_in in ((num_hops + 1) * dim + 2 * num_hops, dim, dim):
             layers += [nn.Conv2d(c_in, dim, 3, padding=1), nn.LeakyReLU(0.1, inplace=True)]
-        last = nn.Conv2d(dim, self.steer_channels, 3, padding=1)
+        last = nn.Conv2d(dim, 3 * NUM_TAPS * groups, 3, padding=1)
         for parameter in last.parameters():
             nn.init.zeros_(parameter)  # alignment starts as plain flow
         self.conv_offset = nn.Sequential(*layers, last)
@@ -114,29 +76,42 @@ class FlowGuidedDeformableConv(nn.Module):
 
         Args:
             frame: (B, C, H, W).
-            neighbours: The frames 1, 2, ... away in one direction, (B, hops * C, H, W).
-            flows: Flow from the frame to each, (B, hops, 2, H, W) float32, pixels, (x, y).
+            neighbours: The frames 1, 2, ... away in one direction, (B, num_hops * C, H, W).
+            flows: Flow from the frame to each, (B, num_hops, 2, H, W) float32, pixels, (x, y).
 
         Returns:
             The aligned feature, (B, C, H, W).
         """
         B, C, H, W = frame.shape
-        seen = backwarp(neighbours.view(B * self.hops, C, H, W), flows.flatten(0, 1)).view_as(neighbours)
-        seen = torch.cat((seen, frame, flows.flatten(1, 2).to(frame.dtype)), dim=1)
-        seen = seen.contiguous(memory_format=torch.channels_last)  # the order in which convolutions are quickest
-        steer = self.conv_offset(seen)
-        del seen  # as large as the rest of this, and done with
-        out = []
-        step = items_at_a_time(2 * _TAPS * neighbours[:, :, 0].numel() * neighbours.element_size(), frame.device)
-        for top in range(0, H, step):
-            rows = steer[:, :, top : top + step].contiguous()
-            residual, modulation = rows.split((2 * _TAPS * self.groups, _TAPS * self.groups), dim=1)
-            # an equal run of the offset channels follows the flow to each neighbour
-            residual = self.max_residual_px * torch.tanh(residual.float()).view(B, self.hops, -1, 2, *rows.shape[2:])
-            offset = add_to(residual, flows[:, :, :, top : top + step].flip(2)[:, :, None]).flatten(1, 3)
-            sharing = self.weight, self.bias, self.hops
-            out.append(deformable_convolution(neighbours, offset, modulation.sigmoid(), *sharing, top))
-        return torch.cat(out, dim=2)
+        warped = backwarp(neighbours.view(B * self.num_hops, C, H, W), flows.flatten(0, 1)).view_as(neighbours)
+        conv_input = torch.cat((warped, frame, flows.flatten(1, 2).to(frame.dtype)), dim=1)
+        del warped
+        conv_input = conv_input.contiguous(memory_format=torch.channels_last)  # convolutions are fastest in this layout
+        raw = self.conv_offset(conv_input)  # (B, 27 * groups, H, W)
+        del conv_input  # frees half of this function's peak memory
+        offsets_and_mask = partial(self.offsets_and_mask, flows=flows)
+        return ops.deform_conv(neighbours, raw, offsets_and_mask, self.weight, self.bias, self.num_hops)
+
+    def offsets_and_mask(self, raw: Tensor, rows: slice, *, flows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return offset = max_residual * tanh(residual) + flow, and mask = sigmoid, for some rows of the map.
+
+        Args:
+            raw: Rows of the output of ``conv_offset``, (B, 27 * groups, H', W).
+            rows: Their place in the map.
+            flows: (B, num_hops, 2, H, W) float32, pixels, (x, y).
+
+        Returns:
+            Offsets, (B, 18 * groups, H', W) float32 in pixels, (y, x) for each group and tap; mask,
+            (B, 9 * groups, H', W).
+        """
+        residual, mask = raw.split((2 * NUM_TAPS * self.groups, NUM_TAPS * self.groups), dim=1)
+        # the offset channels fall into equal runs, one for the flow to each neighbour
+        residual = residual.float().view(
+            raw.shape[0], self.num_hops, -1, 2, *raw.shape[2:]
+        )  # (B, hops, taps, 2, H', W)
+        offset = self.max_residual_px * torch.tanh(residual)
+        offset = ops.add_(offset, flows[:, :, :, rows].flip(2)[:, :, None])  # (y, x)
+        return offset.flatten(1, 3), mask.sigmoid()
 
 
 def align_neighbours(
@@ -164,14 +139,7 @@ def align_neighbours(
         (N, stop - start, 2*C, H, W): from the next, then from the previous frames.
     """
     N, T, C, H, W = x.shape
-
-    def gather(source: Tensor, first: int, count: int) -> Tensor:
-        """Entries [first, first + count) on the frame axis, zeros where there are none."""
-        part = source[:, max(first, 0) : max(min(first + count, source.shape[1]), 0)]
-        front = min(max(-first, 0), count)
-        return F.pad(part, (0, 0, 0, 0, 0, 0, front, count - front - part.shape[1]))
-
-    hops = range(1, align.hops + 1)
+    hops = range(1, align.num_hops + 1)
     last = min(stop, T - 1)  # the last frame has no next one, the first no previous one
     first = max(start, 1)
     ranges = ((start, last - start, 1), (first, stop - first, -1))
@@ -179,18 +147,27 @@ def align_neighbours(
     for begin, count, step in ranges:
         if count > 0:
             frames.append(x[:, begin : begin + count])
-            neighbours.append(torch.cat([gather(x, begin + step * k, count) for k in hops], dim=2))
+            neighbours.append(torch.cat([_frame_range(x, begin + step * k, count) for k in hops], dim=2))
             by_hop = backward if step > 0 else forward
             at = [begin if step > 0 else begin - k for k in hops]
-            flows.append(torch.stack([gather(f, a, count) for f, a in zip(by_hop, at, strict=True)], dim=2))
-    none = x.new_zeros(N, stop - start, C, H, W)
+            flows.append(torch.stack([_frame_range(f, a, count) for f, a in zip(by_hop, at, strict=True)], dim=2))
+    missing = x.new_zeros(N, stop - start, C, H, W)
     if not frames:
-        return torch.cat((none, none), dim=2)
+        return torch.cat((missing, missing), dim=2)
     counts = [f.shape[1] for f in frames]
-    joined = [torch.cat(parts, dim=1).flatten(0, 1) for parts in (frames, neighbours, flows)]
+    joined = [torch.cat(parts, dim=1).flatten(0, 1) for parts in (frames, neighbours, flows)]  # (B, ...)
     del frames, neighbours, flows
-    out = align(*joined)
+    out = align(*joined)  # (B, C, H, W)
     del joined
-    parts = iter(out.unflatten(0, (N, sum(counts))).split(counts, dim=1))
-    aligned = [gather(next(parts), start - begin, stop - start) if count > 0 else none for begin, count, _ in ranges]
+    parts = iter(out.unflatten(0, (N, sum(counts))).split(counts, dim=1))  # (N, count, C, H, W)
+    aligned = [
+        _frame_range(next(parts), start - begin, stop - start) if count > 0 else missing for begin, count, _ in ranges
+    ]
     return torch.cat(aligned, dim=2)
+
+
+def _frame_range(x: Tensor, first: int, count: int) -> Tensor:
+    """Return frames [first, first + count) of (N, T, ...), with zeros for those that do not exist."""
+    part = x[:, max(first, 0) : max(min(first + count, x.shape[1]), 0)]
+    front = min(max(-first, 0), count)
+    return F.pad(part, (0, 0, 0, 0, 0, 0, front, count - front - part.shape[1]))

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrt_core.network.flow import backwarp, normalise
+from vrt_core.network.flow import backwarp
+from vrt_core.network.spynet import normalise
 
 from ..data.photos import Exposure, MovingPhotos
 from .config import TrainConfig
@@ -173,7 +174,7 @@ def refine_midpoint_flow(
         clips = [photos.draw(rng, 3, size_px, exposure=exposure) for _ in range(pairs)]
         a, b = (torch.stack([clip[i] for clip, _, _ in clips]) for i in (0, 2))
         target = torch.stack([backward[1] - forward[0] for _, backward, forward in clips])  # (N, 2, H, W)
-        pyramid = spynet.levels(a, b, between=True)[:1:-1]  # pyright: ignore[reportCallIssue]
+        pyramid = spynet.levels(a, b, midpoint=True)[:1:-1]  # pyright: ignore[reportCallIssue]
         return _flow_losses(pyramid, target)
 
     _optimise("midpoint flow", list(spynet.parameters()), draw_loss, steps, 3e-4)

@@ -98,9 +98,9 @@ def interpolation_loss(network: VRT, batch: Example, config: TrainConfig) -> tup
         return loss, {"loss": float(loss.detach())}
     half = batch.input.shape[1] // 2
     mean = batch.input.mean(dim=(1, 3, 4), keepdim=True)
-    frames, base, displacement = network.to_middle(batch.input)
+    frames, base, displacement = network.warp_to_midpoint(batch.input)
     with bf16_autocast(config.bf16, batch.input.device):
-        output = network.fill_middle(frames, base, mean)
+        output = network.restore_midpoint(frames, base, mean)
     target = batch.target[:, 0]
     loss = charbonnier(output, target, config.epsilon)
     terms = {"loss": float(loss.detach())}

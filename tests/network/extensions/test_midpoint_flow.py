@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from vrt_core import InputError, build_network
-from vrt_core.network.extensions.midpoint_flow import warp_to_middle
-from vrt_core.network.flow import SpyNet
+from vrt_core.network.extensions.midpoint_flow import warp_to_midpoint
+from vrt_core.network.spynet import SpyNet
 
 SMALL = {
     "upscale": 1,
@@ -27,7 +27,7 @@ class Knowing(SpyNet):
         super().__init__((4, 4, 4, 4))
         self.displacement = torch.tensor([x_px, y_px])
 
-    def between(self, a, b):
+    def midpoint_flow(self, a, b):
         return self.displacement.view(1, 2, 1, 1).expand(a.shape[0], 2, *a.shape[2:])
 
 
@@ -44,7 +44,7 @@ def moving(x_px: int, y_px: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_even_motion_brings_all_frames_to_the_middle():
     frames, middle = moving(2, 1)
-    seen, guess, _ = warp_to_middle(Knowing(4.0, 2.0), frames)
+    seen, guess, _ = warp_to_midpoint(Knowing(4.0, 2.0), frames)
     assert seen.shape == (1, 4, 6, 32, 32)
     inner = slice(8, 24)
     for warped in seen[0, :, :3]:
@@ -55,7 +55,7 @@ def test_even_motion_brings_all_frames_to_the_middle():
 
 def test_a_wrong_flow_is_not_trusted():
     frames = torch.rand(1, 1, 3, 32, 32, generator=torch.Generator().manual_seed(1)).expand(-1, 4, -1, -1, -1)
-    _, guess, _ = warp_to_middle(Knowing(9.0, 5.0), frames)
+    _, guess, _ = warp_to_midpoint(Knowing(9.0, 5.0), frames)
     torch.testing.assert_close(guess, frames[:, 0], atol=1e-4, rtol=0)
 
 

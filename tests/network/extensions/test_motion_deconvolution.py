@@ -6,10 +6,10 @@ from torch.testing import assert_close
 
 from vrt_core.network.extensions.motion_deconvolution import (
     MotionDeconvolution,
+    flow_confidence,
     inverse_of_box,
+    lag_autocorrelation,
     motion_of_frames,
-    opposition,
-    trust_in_flow,
 )
 
 SPEED_PX, SHUTTER = (6.0, 3.0), 0.8
@@ -98,7 +98,7 @@ def test_changes_are_opposed_one_box_apart():
     for length in (5, 8):  # in steps of a tenth of a frame
         blurred = line.unfold(0, length, 1).mean(dim=1)[: 41 + 300]
         samples = blurred.unfold(0, 41, 1).T.reshape(1, 1, 41, 1, -1)
-        lags = opposition(samples).mean(dim=(0, 2, 3))
+        lags = lag_autocorrelation(samples).mean(dim=(0, 2, 3))
         assert int(lags.argmin()) + 2 == length
         assert lags.min() < -0.3
 
@@ -108,9 +108,9 @@ def test_flow_is_trusted_where_it_makes_neighbours_alike():
     clip = frames(0.0)
     backward, forward = even_flows(3, 64)
     inner = (..., slice(16, -16), slice(16, -16))
-    assert trust_in_flow(clip, backward, forward)[inner].min() > 0.9
-    assert trust_in_flow(clip, -backward, -forward)[inner].mean() < 0.6
-    still = trust_in_flow(clip, torch.zeros_like(backward), torch.zeros_like(forward))
+    assert flow_confidence(clip, backward, forward)[inner].min() > 0.9
+    assert flow_confidence(clip, -backward, -forward)[inner].mean() < 0.6
+    still = flow_confidence(clip, torch.zeros_like(backward), torch.zeros_like(forward))
     assert_close(still, torch.full_like(still, 0.5))
 
 
@@ -132,5 +132,5 @@ def test_the_motion_at_the_ends_is_that_of_their_one_side():
 def test_frames_in_parts_are_frames_at_once(monkeypatch: pytest.MonkeyPatch):
     clip, deconvolve = frames(SHUTTER), MotionDeconvolution([0.6, 1.0])
     whole = deconvolve(clip, *even_flows(3, 64))
-    monkeypatch.setattr("vrt_core.network.extensions.motion_deconvolution.items_at_a_time", lambda *_: 1)
+    monkeypatch.setattr("vrt_core.network.ops.chunking.chunk_size", lambda *_: 1)
     assert_close(deconvolve(clip, *even_flows(3, 64)), whole, rtol=0, atol=1e-6)

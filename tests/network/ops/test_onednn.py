@@ -1,5 +1,6 @@
-"""Products by oneDNN give what exact ones give, and torch's setting is put back."""
+"""Matrix products by oneDNN are exact, and torch's setting is restored."""
 
+import importlib
 import threading
 
 import pytest
@@ -9,10 +10,8 @@ from torch.testing import assert_close
 
 from tests.network.test_network import KINDS, clip_for, small
 from vrt_core import estimate_sigma
-from vrt_core.network import tmsa
-from vrt_core.network.ops import onednn
-from vrt_core.network.ops.onednn import onednn_is_quicker, quick_products
-from vrt_core.network.tmsa import attend
+from vrt_core.network.ops import attention, onednn
+from vrt_core.network.ops.onednn import onednn_matmul, prefer_onednn
 
 pytestmark = pytest.mark.skipif(
     not onednn._onednn_is_exact(), reason="oneDNN rounds on this processor, or torch cannot be told to use it"
@@ -27,27 +26,29 @@ def setting() -> str:
 @pytest.mark.parametrize(
     ("windows", "heads", "length", "size"), [(5, 6, 128, 20), (3, 2, 384, 32), (1, 1, 64, 4), (40, 6, 64, 20)]
 )
-@pytest.mark.parametrize("biased", ["each head", "all heads", None])
+@pytest.mark.parametrize("biased", ["each window", "each head", "all heads", None])
 def test_attention_written_out_is_attention(windows, heads, length, size, biased, monkeypatch):
-    monkeypatch.setattr(tmsa, "_SCORES_BYTES", 2 * 4 * heads * length**2)  # two windows at a time
+    module = importlib.import_module("vrt_core.network.ops.attention")  # the package has the function by this name
+    monkeypatch.setattr(module, "_SCORES_BYTES", 2 * 4 * heads * length**2)  # two windows at a time
     monkeypatch.setattr(F, "scaled_dot_product_attention", None)
     torch.manual_seed(0)
     q, k, v = (x.transpose(1, 2) for x in torch.randn(3, windows, length, heads, size))
-    bias = {"each head": torch.randn(1, heads, length, length), "all heads": torch.randn(length, length)}.get(biased)
+    shapes = {"each window": (windows, heads), "each head": (1, heads), "all heads": ()}
+    bias = torch.randn(*shapes[biased], length, length) if biased else None
     scores = 0.3 * q.double() @ k.double().transpose(2, 3)
     if bias is not None:
         bias *= 100  # far beyond what exp can take
         scores += bias
     before = [x.clone() for x in (q, k, v)]
-    with torch.inference_mode(), quick_products(q):
-        assert_close(attend(q, k, v, bias, 0.3), (scores.softmax(3) @ v.double()).float(), rtol=1e-4, atol=1e-4)
+    with torch.inference_mode(), onednn_matmul(q):
+        assert_close(attention(q, k, v, bias, 0.3), (scores.softmax(3) @ v.double()).float(), rtol=1e-4, atol=1e-4)
     assert all(map(torch.equal, (q, k, v), before))
 
 
 def test_products_are_exact():
     torch.manual_seed(0)
     a, b = torch.randn(3, 128, 20), torch.randn(3, 20, 128)
-    with torch.inference_mode(), quick_products(a):
+    with torch.inference_mode(), onednn_matmul(a):
         assert setting() == "bf16"
         assert_close(a @ b, (a.double() @ b.double()).float(), rtol=1e-6, atol=3e-6)
 
@@ -58,12 +59,12 @@ def test_the_setting_ends_with_the_last_user():
     entered, leave = threading.Event(), threading.Event()
 
     def other() -> None:
-        with torch.inference_mode(), quick_products(SOME):
+        with torch.inference_mode(), onednn_matmul(SOME):
             entered.set()
             leave.wait(10)
 
     thread = threading.Thread(target=other)
-    with quick_products(SOME):
+    with onednn_matmul(SOME):
         thread.start()
         assert entered.wait(10)
         assert setting() == "bf16"
@@ -71,7 +72,7 @@ def test_the_setting_ends_with_the_last_user():
     leave.set()
     thread.join()
     assert setting() == before
-    with pytest.raises(KeyError), quick_products(SOME):
+    with pytest.raises(KeyError), onednn_matmul(SOME):
         raise KeyError
     assert setting() == before
 
@@ -82,9 +83,9 @@ def test_a_pass_does_not_depend_on_other_threads(kind):
     network = small(kind)
     clip = clip_for(network, 4, 40, 40)  # 100 tokens at 1/8: their linear layers go the way of products
     within = []
-    alone = network(clip, check=lambda: within.append(setting()))
+    alone = network(clip, on_block=lambda: within.append(setting()))
     assert set(within) == {"bf16"}
-    with quick_products(SOME):  # as another thread might have it
+    with onednn_matmul(SOME):  # as another thread might have it
         assert torch.equal(network(clip), alone)
         assert setting() == "bf16"
 
@@ -97,7 +98,7 @@ def test_flows_and_sigma_do_not_depend_on_other_threads():
     network.spynet.register_forward_hook(lambda *_: within.append(setting()))
     flows, sigma = network.flows(pair, pair.flip(0)), estimate_sigma(noisy)
     assert within == ["bf16"]
-    with quick_products(SOME):
+    with onednn_matmul(SOME):
         assert all(map(torch.equal, network.flows(pair, pair.flip(0)), flows))
         assert estimate_sigma(noisy) == sigma
 
@@ -105,7 +106,7 @@ def test_flows_and_sigma_do_not_depend_on_other_threads():
 @torch.inference_mode()
 def test_it_is_left_alone_where_it_rounds(monkeypatch):
     monkeypatch.setattr(onednn, "_onednn_is_exact", lambda: False)
-    with quick_products(SOME):
+    with onednn_matmul(SOME):
         assert setting() != "bf16"
 
 
@@ -115,7 +116,7 @@ def test_rounding_is_seen_whatever_the_default_dtype(dtype, monkeypatch):
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        assert not onednn._products_stay_exact.__wrapped__()
+        assert not onednn._measure_exactness.__wrapped__()
     finally:
         torch.set_default_dtype(before)
 
@@ -125,8 +126,8 @@ def test_only_for_float32_on_a_cpu_without_gradients(case):
     device = "meta" if case == "another device" else "cpu"
     x = torch.zeros(1, device=device, dtype=torch.bfloat16 if case == "half precision" else torch.float32)
     with torch.set_grad_enabled(case == "gradients"):
-        assert not onednn_is_quicker(x)
-        with quick_products(x):
+        assert not prefer_onednn(x)
+        with onednn_matmul(x):
             assert setting() != "bf16"
     with torch.inference_mode():
-        assert onednn_is_quicker(SOME)
+        assert prefer_onednn(SOME)

@@ -1,28 +1,101 @@
-"""How much to work on at a time, and in the same memory."""
+"""Chunk sizes: how many windows, frames or rows an operation processes at a time.
+
+The formulas of bytes per item stand here alone. The memory planner (``inference/memory.py``) uses the same functions,
+so its estimate follows when a formula changes. ``itemsize`` is in bytes per number.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from .mode import use_reference
+
+NUM_TAPS = 9
+"""Sampling points of a 3x3 deformable convolution."""
+
 
 def budget_bytes(device: torch.device) -> int:
-    """Return what to work on at a time: what stays in the caches of a CPU, what keeps an accelerator busy."""
+    """Return the bytes to process at a time: 16 MiB fit the caches of a CPU, 512 MiB keep an accelerator busy."""
     return 16 << 20 if device.type == "cpu" else 512 << 20
 
 
-def items_at_a_time(item_bytes: int, device: torch.device) -> int:
-    """Return how many items of this many bytes to take together; all where gradients are recorded, and all are kept."""
-    return sys.maxsize if torch.is_grad_enabled() else max(budget_bytes(device) // item_bytes, 1)
+def items_in_budget(item_bytes: int, device: torch.device) -> int:
+    """Return how many items of ``item_bytes`` fit the budget of a device, at least 1."""
+    return max(budget_bytes(device) // item_bytes, 1)
 
 
-def add_to(x: Tensor, y: Tensor) -> Tensor:
-    """Return x + y, in the memory of ``x`` where no gradients are recorded: for an ``x`` that nobody else reads."""
-    return x + y if torch.is_grad_enabled() else x.add_(y)
+def chunk_size(item_bytes: int, device: torch.device) -> int:
+    """Return how many items to process at a time; all of them in the reference."""
+    return sys.maxsize if use_reference() else items_in_budget(item_bytes, device)
 
 
-def multiply_by(x: Tensor, y: Tensor) -> Tensor:
-    """Return x * y, in the memory of ``x`` where no gradients are recorded: for an ``x`` that nobody else reads."""
-    return x * y if torch.is_grad_enabled() else x.mul_(y)
+def map_chunks(
+    function: Callable[[int, int], Tensor], count: int, item_bytes: int, device: torch.device, *, dim: int
+) -> Tensor:
+    """Concatenate ``function(start, stop)`` along ``dim`` over chunks [start, stop) of ``count`` items."""
+    step = chunk_size(item_bytes, device)
+    return torch.cat([function(i, min(i + step, count)) for i in range(0, count, step)], dim=dim)
+
+
+def even_chunks(count: int, max_size: int) -> list[tuple[int, int]]:
+    """Return [start, stop) of chunks of nearly equal size, at most ``max_size`` items each."""
+    parts = -(-count // max(max_size, 1))
+    return [(part * count // parts, (part + 1) * count // parts) for part in range(parts)]
+
+
+def window_token_bytes(channels: int, itemsize: int) -> int:
+    """Return the bytes of one token in a TMSA block: mainly q, k and v, and the hidden layers of the MLP."""
+    return 16 * channels * itemsize
+
+
+def warped_frame_bytes(channels: int, num_hops: int, groups: int, pixels: int, itemsize: int) -> int:
+    """Return the bytes of one frame in parallel warping: input and output of ``conv_offset`` in both directions.
+
+    Args:
+        channels: Channels of the feature map.
+        num_hops: Neighbours aligned from each direction.
+        groups: Offset groups of the deformable convolution.
+        pixels: H * W, times N.
+        itemsize: Bytes of one number.
+    """
+    return 2 * ((num_hops + 1) * channels + 3 * NUM_TAPS * groups) * pixels * itemsize
+
+
+def deform_row_bytes(channels: int, frames: int, width: int, itemsize: int) -> int:
+    """Return the bytes of one row in the deformable convolution: the sampled taps, before and after modulation.
+
+    Args:
+        channels: Input channels, those of all neighbours.
+        frames: Frames in the batch.
+        width: Pixels of a row.
+        itemsize: Bytes of one number.
+    """
+    return 2 * NUM_TAPS * channels * frames * width * itemsize
+
+
+def enlarged_frame_bytes(channels: int, scale: int, pixels: int, itemsize: int) -> int:
+    """Return the bytes of one enlarged frame: the feature maps on both sides of the last pixel shuffle.
+
+    Args:
+        channels: Channels of the head.
+        scale: Output size / input size.
+        pixels: H * W of the input.
+        itemsize: Bytes of one number.
+    """
+    return 2 * channels * scale**2 * pixels * itemsize
+
+
+def deconvolved_frame_bytes(channels: int, num_samples: int, pixels: int, itemsize: int) -> int:
+    """Return the bytes of one frame in motion deconvolution: samples, their positions and intermediate results.
+
+    Args:
+        channels: Channels of the frame.
+        num_samples: Samples along the motion.
+        pixels: H * W.
+        itemsize: Bytes of one number.
+    """
+    return num_samples * (channels + 6) * pixels * itemsize

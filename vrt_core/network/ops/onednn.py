@@ -1,82 +1,100 @@
-"""Products of float32 matrices on a CPU, by the quicker of torch's two libraries."""
+"""float32 matrix products on a CPU by oneDNN instead of MKL."""
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-_lock = threading.Lock()
-_inside = 0
-_before = ""
+from .mode import use_reference
 
 
-def quick_products(x: Tensor) -> AbstractContextManager[None]:
-    """Have products on a CPU computed by oneDNN, in this context, where ``onednn_is_quicker`` for ``x``.
+class SharedContext:
+    """A context manager of the whole process: the first thread that enters it sets it, the last that leaves ends it."""
 
-    Around a whole pass or estimate, not around some of its products, or the last bits of the others would follow from
-    what other threads do: torch's setting is the process's, and small convolutions obey it too. Nothing where a graph
-    is recorded.
+    def __init__(self, create: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._create, self._lock, self._count = create, threading.Lock(), 0
+        self._active: AbstractContextManager[Any] | None = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Enter, and leave at the end of the block."""
+        with self._lock:
+            self._count += 1
+            if self._count == 1:
+                self._active = self._create()
+                self._active.__enter__()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._count -= 1
+                if not self._count and self._active is not None:
+                    self._active.__exit__(None, None, None)
+
+
+def onednn_matmul(x: Tensor) -> AbstractContextManager[None]:
+    """Have oneDNN multiply matrices in this context, where ``prefer_onednn(x)``.
+
+    Enter it once for a pass or an estimate, not for each product: torch's setting is process-wide, and small
+    convolutions obey it too, so their rounding would depend on other threads. Does nothing while torch compiles or
+    exports.
     """
-    return _by_onednn() if onednn_is_quicker(x) and not torch.compiler.is_compiling() else nullcontext()
+    return _by_onednn() if prefer_onednn(x) and not torch.compiler.is_compiling() else nullcontext()
 
 
-def onednn_is_quicker(x: Tensor) -> bool:
-    """Return whether to multiply ``x`` by oneDNN: float32 on a CPU with AVX-512, where that is as exact as MKL.
+def prefer_onednn(x: Tensor) -> bool:
+    """Return whether to multiply ``x`` by oneDNN: float32 on a CPU with AVX-512, where oneDNN is as exact as MKL.
 
-    Not where gradients are recorded, nor for a tensor without contents. Measured on AMD's processors; of Intel's, those
-    without AMX take it too, unmeasured.
+    Not in the reference, and not for tensors without data (FakeTensorMode). Measured on AMD's processors; Intel's
+    without AMX use oneDNN too, unmeasured.
     """
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
-        and not torch.is_grad_enabled()
+        and not use_reference()
         and type(x) is Tensor
         and _onednn_is_exact()
     )
 
 
 @contextmanager
-def _by_onednn() -> Iterator[None]:
-    """Have oneDNN multiply float32 matrices on a CPU, in all threads, as long as one of them is in here.
+def _allow_bfloat16() -> Iterator[None]:
+    """Set torch's precision of CPU matrix products to bfloat16.
 
-    torch leaves them to MKL, which keeps to half of the vector width on processors that are not Intel's. Allowed to
-    round to bfloat16, torch hands them to oneDNN, which does round on processors with units for that (AMX), and
+    torch multiplies float32 matrices by MKL, which uses half of the vector width on processors that are not Intel's.
+    With this setting it hands them to oneDNN. oneDNN rounds to bfloat16 on processors with units for it (AMX) and
     computes in float32 on all others.
     """
-    global _inside, _before
     setting = _setting()
-    with _lock:
-        _inside += 1
-        if _inside == 1:
-            _before, setting.fp32_precision = setting.fp32_precision, "bf16"
+    before, setting.fp32_precision = setting.fp32_precision, "bf16"
     try:
         yield
     finally:
-        with _lock:
-            _inside -= 1
-            if not _inside:
-                setting.fp32_precision = _before
+        setting.fp32_precision = before
+
+
+_by_onednn = SharedContext(_allow_bfloat16)
 
 
 def _setting() -> Any:
-    """Return what holds ``fp32_precision`` of products on a CPU; None where torch is too old to have it."""
+    """Return the object that holds ``fp32_precision`` of CPU matrix products; None in versions of torch without it."""
     return getattr(torch.backends.mkldnn, "matmul", None)
 
 
-@torch.compiler.assume_constant_result  # by the compiler, which would look through the cache
+@torch.compiler.assume_constant_result  # the compiler would trace into the cache
 def _onednn_is_exact() -> bool:
-    return _products_stay_exact()
+    return _measure_exactness()
 
 
-@cache
-def _products_stay_exact() -> bool:
-    """Try whether products stay exact that bfloat16 would round; once in a process."""
+@functools.cache
+def _measure_exactness() -> bool:
+    """Multiply numbers that bfloat16 would round, and return whether they stay exact; once in a process."""
     if _setting() is None or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
     plain = {"dtype": torch.float32, "device": "cpu"}
