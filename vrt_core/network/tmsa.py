@@ -78,7 +78,7 @@ class WindowAttention(nn.Module):
     def self_attention(self, x: Tensor, window: WindowBatch) -> Tensor:
         """Multi-head self attention with relative position bias (MSA): (B, L, C) -> (B, L, C)."""
         q, k, v = ops.split_heads(x, self.qkv_self, self.num_heads)  # (B, heads, L, d)
-        biases = [(group.count, group.position_bias) for group in window.bias_groups]
+        biases = [(group.num_windows, group.position_bias) for group in window.bias_groups]
         return ops.window_attention(q, k, v, biases, self.scale)
 
     def mutual_attention(self, x: Tensor, window: WindowBatch) -> Tensor:
@@ -91,7 +91,7 @@ class WindowAttention(nn.Module):
         frames = x.view(-1, *window.position_encoding.shape) + window.position_encoding  # (2B, L/2, C): X1, X2, X1, ...
         q, k, v = ops.split_heads(frames, self.qkv_mut, self.num_heads)  # (2B, heads, L/2, d)
         q = torch.stack((q[1::2], q[::2]), dim=1).flatten(0, 1)  # Q2, Q1, Q2, ... against K1, K2, K1, ...
-        masks = [(2 * group.count, group.frame_mask) for group in window.bias_groups]
+        masks = [(2 * group.num_windows, group.frame_mask) for group in window.bias_groups]
         return ops.window_attention(q, k, v, masks, self.scale).view(*x.shape[:2], -1)  # (B, L, C)
 
     def position_bias(self, index: Tensor) -> Tensor:

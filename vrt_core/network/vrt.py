@@ -192,6 +192,7 @@ class VRT(nn.Module):
         """Enlarge frames (N, T, 3, H, W) by their features (N, T, C, H, W), frame by frame: output frames are large."""
         N, T, _, H, W = rgb.shape
         features, frames = x.flatten(0, 1), rgb.flatten(0, 1)  # (N * T, ...)
+        assert isinstance(self.conv_last, FrameConv)
         layers = self.conv_before_upsample["0"], self.upsample, self.conv_last
         frame_bytes = chunking.enlarged_frame_bytes(
             self.config.head_channels, self.config.upscale, H * W, x.element_size()

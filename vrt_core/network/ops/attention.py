@@ -33,7 +33,9 @@ _SCORES_BYTES = 4 << 20
 
 _efficient_sdpa = SharedContext(partial(sdpa_kernel, [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]))
 
-_P, _T, _Self = ParamSpec("_P"), TypeVar("_T"), TypeVar("_Self")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_Self = TypeVar("_Self")
 
 
 def pass_backend(x: Tensor) -> AbstractContextManager[Any]:
@@ -73,7 +75,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float
         return attention_reference(q, k, v, bias, scale)
     if prefer_onednn(q):
         return _attention_onednn(q, k, v, bias, scale)
-    return F.scaled_dot_product_attention(q, k, v, None if bias is None else bias.to(q.dtype), scale=scale)
+    mask = None if bias is None else bias.to(q.dtype)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
 
 
 def attention_reference(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> Tensor:
