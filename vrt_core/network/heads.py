@@ -51,7 +51,7 @@ class Upsample(nn.ModuleDict):
 
 
 def super_resolve(
-    x: Tensor, frames: Tensor, conv_before_upsample: FrameConv, upsample: Upsample, conv_last: FrameConv
+    x: Tensor, frames: Tensor, conv_before_upsample: nn.Module, upsample: Upsample, conv_last: FrameConv
 ) -> Tensor:
     """Return enlarged frames (B, 3, sH, sW): bilinear enlargement of ``frames`` plus a residual from the features.
 
@@ -68,7 +68,7 @@ def super_resolve(
     return x + F.interpolate(frames, scale_factor=upsample.scale, mode="bilinear", align_corners=False)
 
 
-def interpolate(x: Tensor, linear_fuse: nn.Conv2d, conv_last: nn.Conv2d) -> Tensor:
+def interpolate(x: Tensor, linear_fuse: nn.Module, conv_last: nn.Module) -> Tensor:
     """Return the frame at the midpoint, (N, 3, H, W), from the features (N, T, C, H, W) of all frames."""
     x = x.flatten(1, 2)  # (N, T * C, H, W)
     x = F.leaky_relu(linear_fuse(x), 0.2)

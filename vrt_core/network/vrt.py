@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -192,12 +192,13 @@ class VRT(nn.Module):
         """Enlarge frames (N, T, 3, H, W) by their features (N, T, C, H, W), frame by frame: output frames are large."""
         N, T, _, H, W = rgb.shape
         features, frames = x.flatten(0, 1), rgb.flatten(0, 1)  # (N * T, ...)
-        first, last = cast(FrameConv, self.conv_before_upsample["0"]), cast(FrameConv, self.conv_last)
+        assert isinstance(self.conv_last, FrameConv)
+        layers = self.conv_before_upsample["0"], self.upsample, self.conv_last
         frame_bytes = chunking.enlarged_frame_bytes(
             self.config.head_channels, self.config.upscale, H * W, x.element_size()
         )
         enlarged = chunking.map_chunks(
-            lambda start, stop: super_resolve(features[start:stop], frames[start:stop], first, self.upsample, last),
+            lambda start, stop: super_resolve(features[start:stop], frames[start:stop], *layers),
             N * T,
             frame_bytes,
             x.device,
@@ -221,7 +222,7 @@ class VRT(nn.Module):
         mean = mean.repeat(1, 1, frames.shape[2] // mean.shape[2], 1, 1)
         x = self.conv_first((frames - mean).to(self.conv_first.weight.dtype))  # (N, T, C, H, W)
         x = x + self._features(x, None, on_block)
-        return interpolate(x, self.linear_fuse, cast(nn.Conv2d, self.conv_last)) + base
+        return interpolate(x, self.linear_fuse, self.conv_last) + base
 
     def _interpolate(self, clip: Tensor, on_block: OnBlock) -> Tensor:
         """Return the midpoint of every run of input frames of a padded clip, (N, runs, 3, H, W)."""

@@ -116,14 +116,14 @@ def test_fused_conv_pair(size, dtype, mode):
 def mix_windows(x: Tensor, window: ops.WindowBatch) -> Tensor:
     """A block that uses all that it is told about its windows: biases, masks, valid tokens, position encoding."""
     y = window.zero_padding(x.clone())
-    counts = [group.count for group in window.bias_groups]
+    counts = [group.num_windows for group in window.bias_groups]
     assert sum(counts) == len(x)
     parts = zip(y.split(counts), window.bias_groups, strict=True)
     y = torch.cat([group.position_bias.mean(dim=1).to(y.dtype).softmax(dim=-1) @ part for part, group in parts])
     if window.position_encoding is not None:
         frames = (y.unflatten(1, (2, -1)) + window.position_encoding).flatten(0, 1)  # (2B, L/2, C)
         masks = [
-            torch.zeros(1) if g.frame_mask is None else g.frame_mask.expand(2 * g.count, 1, -1, -1)[:, 0]
+            torch.zeros(1) if g.frame_mask is None else g.frame_mask.expand(2 * g.num_windows, 1, -1, -1)[:, 0]
             for g in window.bias_groups
         ]
         parts = zip(frames.split([2 * count for count in counts]), masks, strict=True)

@@ -31,7 +31,7 @@ def test_chunks_are_the_windows_in_order(shape, window, tokens):
     assert torch.equal(torch.cat([index for index, *_ in chunks]), partition.index)
     assert all(index.numel() <= max(tokens, length) for index, *_ in chunks)
     groups = [i for *_, counts in chunks for i, count in counts for _ in range(count)]
-    assert groups == [i for i, group in enumerate(partition.mask_groups) for _ in range(group.count)]
+    assert groups == [i for i, group in enumerate(partition.mask_groups) for _ in range(group.num_windows)]
     assert all(len(index) == sum(count for _, count in counts) for index, _, counts in chunks)
     valids = [valid[..., 0] for _, valid, _ in chunks if valid is not None]
     assert (partition.valid is None) == (not valids)
@@ -47,7 +47,7 @@ def test_shift_mask_separates_what_the_roll_brought_together(shape, window):
     partition = partition_windows(shape, window, shifted=True, like=torch.zeros(1))
     padded = [-(-size // w) * w for size, w in zip(clip, partition.window, strict=True)]
     at = torch.stack(torch.meshgrid(*(torch.arange(w) for w in partition.window), indexing="ij")).flatten(1)
-    counts = [group.count for group in partition.mask_groups]
+    counts = [group.num_windows for group in partition.mask_groups]
     for group, windows in zip(partition.mask_groups, partition.index.split(counts), strict=True):
         for index in windows:
             real = (index < partition.num_tokens).nonzero()[:, 0]

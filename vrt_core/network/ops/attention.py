@@ -71,7 +71,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float
         return attention_reference(q, k, v, bias, scale)
     if prefer_onednn(q):
         return _attention_onednn(q, k, v, bias, scale)
-    return F.scaled_dot_product_attention(q, k, v, None if bias is None else bias.to(q.dtype), scale=scale)
+    mask = None if bias is None else bias.to(q.dtype)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
 
 
 def attention_reference(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> Tensor:

@@ -34,7 +34,6 @@ class BiasGroup(NamedTuple):
     """Consecutive windows of a batch that share the attention biases."""
 
     num_windows: int
-    """Number of windows."""
     position_bias: Tensor
     """Relative position bias plus shift mask; broadcasts to (num_windows, heads, L, L)."""
     frame_mask: Tensor | None
@@ -64,8 +63,7 @@ Block = Callable[[Tensor, WindowBatch], Tensor]
 class MaskGroup:
     """Windows that lie together in a partition and share a shift mask."""
 
-    count: int
-    """Number of windows."""
+    num_windows: int
     mask: Tensor | None
     """Added to q k^T, (L, L): 0 within a region and -100 between regions; None where all tokens may attend."""
 
@@ -92,10 +90,10 @@ class WindowPartition:
             ``mask_groups``, number of windows), in order.
         """
         count, length = self.index.shape
-        ends = list(accumulate(group.count for group in self.mask_groups))
+        ends = list(accumulate(group.num_windows for group in self.mask_groups))
         for start, stop in chunking.even_chunks(count, max_tokens // length):
             counts = [
-                (i, min(stop, end) - max(start, end - group.count))
+                (i, min(stop, end) - max(start, end - group.num_windows))
                 for i, (group, end) in enumerate(zip(self.mask_groups, ends, strict=True))
             ]
             valid = None if self.valid is None else self.valid[start:stop, :, None]
@@ -197,14 +195,14 @@ def map_windows_reference(
     return x.roll(shift, (1, 2, 3))[:, :T, :H, :W]
 
 
-def _bias_group(count: int, position_bias: Tensor, mask: Tensor | None) -> BiasGroup:
-    """Add the shift mask, (L, L) or (count, 1, L, L), to the position bias (1, heads, L, L)."""
+def _bias_group(num_windows: int, position_bias: Tensor, mask: Tensor | None) -> BiasGroup:
+    """Add the shift mask, (L, L) or (num_windows, 1, L, L), to the position bias (1, heads, L, L)."""
     if mask is None:
-        return BiasGroup(count, position_bias, None)
+        return BiasGroup(num_windows, position_bias, None)
     half = mask.shape[-1] // 2
     frame_mask = mask[..., :half, :half]  # Quirk: the first frame's part serves both frames
     return BiasGroup(
-        count, position_bias + mask, frame_mask if mask.ndim == 2 else frame_mask.repeat_interleave(2, dim=0)
+        num_windows, position_bias + mask, frame_mask if mask.ndim == 2 else frame_mask.repeat_interleave(2, dim=0)
     )
 
 
