@@ -1,15 +1,16 @@
 # Every target sets up .venv on first use; `make clean` removes it.
 #   make demo       restore a clip with the shipped models
-#   make test       run the fast tests; TESTS=tests/core for a part of them
+#   make test       run the fast tests, one thread in each of two processes; TESTS=tests/core for a part of them
 #   make test-slow  run the tests that take minutes
 #   make lint       ruff and pyright
 #   make format     fix what ruff can fix
 #   make wheel      build the package
 
-VENV   := .venv
-BIN    := $(CURDIR)/$(VENV)/bin
-READY  := $(VENV)/.ready
-UV     := $(shell command -v uv 2>/dev/null)
+VENV    := .venv
+BIN     := $(CURDIR)/$(VENV)/bin
+READY   := $(VENV)/.ready
+WORKERS := 2
+UV      := $(shell command -v uv 2>/dev/null)
 
 .PHONY: demo test test-slow lint format wheel clean
 .DELETE_ON_ERROR:
@@ -18,7 +19,7 @@ demo: $(READY)
 	$(BIN)/python demo/demo.py
 
 test: $(READY)
-	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest $(TESTS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
 test-slow: $(READY)
 	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -m slow

@@ -14,7 +14,7 @@ from vrt_core.inference.runner import ModelRunner
 from vrt_core.loading import make_runner
 from vrt_core.models.cards import ModelCard
 from vrt_core.network import VRT, VRTConfig
-from vrt_core.options import RestoreOptions
+from vrt_core.options import OPTIONS, RestoreOptions
 from vrt_core.restorer import Restorer
 
 LIMIT_PX = 10**9
@@ -124,7 +124,8 @@ def fake_runner(
 
 def fake_restorer(**facts: Any) -> Restorer:
     """A real restorer of one fake network; arguments as in ``fake_runner``."""
-    return Restorer([fake_runner(**facts)])
+    options = {key: value for key, value in facts.items() if key in OPTIONS}
+    return Restorer([fake_runner(**facts)], options=RestoreOptions(**options))
 
 
 def network_of(restorer: Restorer) -> FakeNetwork:

@@ -33,8 +33,8 @@ def golden_clip(name: str, frames: int, height: int, width: int, seed: int = 0) 
 def errors(golden, key: str, value: Tensor) -> tuple[float, float, float]:
     """Return relative L2, median and largest absolute error of ``value`` against the stored samples of ``key``."""
     assert list(value.shape) == list(golden[f"{key}.shape"])
-    found = value.reshape(-1)[:: int(golden[f"{key}.stride"])].numpy()
-    difference = np.abs(found - golden[key])
+    samples = value.reshape(-1)[:: int(golden[f"{key}.stride"])].numpy()
+    difference = np.abs(samples - golden[key])
     return (
         float(np.linalg.norm(difference) / np.linalg.norm(golden[key])),
         float(np.median(difference)),
