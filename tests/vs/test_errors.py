@@ -117,7 +117,7 @@ def test_a_weights_file_that_does_not_exist(clip: vs.VideoNode, tmp_path: Path) 
 def test_a_weights_file_that_is_damaged(clip: vs.VideoNode, tmp_path: Path) -> None:
     path = tmp_path / "tiny.safetensors"
     path.write_bytes(b"no weights")
-    assert f"{path} " in refusal(clip, model=str(path))
+    assert f"{path} is neither safetensors nor a PyTorch checkpoint (10 bytes)" in refusal(clip, model=str(path))
 
 
 @pytest.mark.parametrize(
