@@ -1,7 +1,7 @@
-"""A network for clips of one shape as an ONNX file, which other runtimes read.
+"""ONNX export of a network for clips of one shape.
 
-The file holds weights and operations, flows included: it maps what ``VRT.forward`` maps. Cutting a video into windows
-and tiles, and fading them into each other, stays with whoever runs it.
+The file has the weights and operations of ``VRT.forward``, optical flow included. The caller cuts a video into windows
+and tiles, and cross-fades them.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def export_onnx(network: VRT, path: str | Path, *, frames: int, height: int, wid
         raise VRTError(f'export needs {error.name}: pip install "vrt-restore[export]"') from error
     program = export_program(network, frames=frames, height=height, width=width)
     with sdpa_kernel(SDPBackend.MATH):
-        made = torch.onnx.export(
+        onnx_program = torch.onnx.export(
             program, input_names=["clip"], output_names=["restored"], dynamo=True, optimize=True, verbose=False
         )
-    assert made is not None
+    assert onnx_program is not None
     path = Path(path)
-    made.save(path)
+    onnx_program.save(path)
     return path
 
 

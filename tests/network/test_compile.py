@@ -23,12 +23,12 @@ def all_or_error():
 def programs():
     """Return a function that tells how many programs were made since it was last called."""
     torch._dynamo.reset()
-    seen = 0
+    num_counted = 0
 
     def new() -> int:
-        nonlocal seen
-        seen, before = counters["stats"]["unique_graphs"], seen
-        return seen - before
+        nonlocal num_counted
+        num_counted, before = counters["stats"]["unique_graphs"], num_counted
+        return num_counted - before
 
     counters.clear()
     with all_or_error():

@@ -117,8 +117,8 @@ def test_one_graph_compiles(kind):
     clip = clip_for(network, 2, 32, 32)
     with torch.no_grad():
         expected = network(clip)
-        found = torch.compile(network, fullgraph=True, backend="aot_eager")(clip)
-    assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        output = torch.compile(network, fullgraph=True, backend="aot_eager")(clip)
+    assert_close(output, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -152,8 +152,8 @@ def test_cuda_gives_what_the_cpu_gives(kind):
     clip = clip_for(network, 5, 40, 48)
     with torch.inference_mode():
         expected = network(clip)
-        found = network.cuda()(clip.cuda()).cpu()
-    assert (found - expected).norm() / expected.norm() < 1e-3
+        output = network.cuda()(clip.cuda()).cpu()
+    assert (output - expected).norm() / expected.norm() < 1e-3
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,8 +3,8 @@
 import logging
 import threading
 from collections import Counter, defaultdict
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -81,7 +81,7 @@ def fetch_all_at_once(clip: vs.VideoNode) -> dict[int, np.ndarray]:
     Any request from outside wakes another.
     """
     blank = core.std.BlankClip(None, 16, 16, vs.RGBS, 1)
-    futures = {n: clip.get_frame_async(n) for n in range(clip.num_frames)}
+    futures = {n: cast(Future[vs.VideoFrame], clip.get_frame_async(n)) for n in range(clip.num_frames)}
     while wait(futures.values(), timeout=0.1).not_done:
         blank.get_frame_async(0).result().close()
     return {n: pixels(future.result()).copy() for n, future in futures.items()}

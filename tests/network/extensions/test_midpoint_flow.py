@@ -44,12 +44,12 @@ def moving(x_px: int, y_px: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_even_motion_brings_all_frames_to_the_middle():
     frames, middle = moving(2, 1)
-    seen, guess, _ = warp_to_midpoint(Knowing(4.0, 2.0), frames)
-    assert seen.shape == (1, 4, 6, 32, 32)
+    inputs, guess, _ = warp_to_midpoint(Knowing(4.0, 2.0), frames)
+    assert inputs.shape == (1, 4, 6, 32, 32)
     inner = slice(8, 24)
-    for warped in seen[0, :, :3]:
+    for warped in inputs[0, :, :3]:
         torch.testing.assert_close(warped[:, inner, inner], middle[0, :, inner, inner], atol=1e-4, rtol=0)
-    torch.testing.assert_close(seen[:, :, 3:], frames)
+    torch.testing.assert_close(inputs[:, :, 3:], frames)
     torch.testing.assert_close(guess[..., inner, inner], middle[..., inner, inner], atol=1e-3, rtol=0)
 
 
