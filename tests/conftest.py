@@ -7,13 +7,6 @@ import pytest
 import torch
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of the ComfyUI server in one process of pytest-xdist, so that one server is started."""
-    for item in items:
-        if "server" in getattr(item, "fixturenames", ()) and "nodes" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("comfyui"))
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests marked `gpu` on machines without CUDA, unless VRT_REQUIRE_GPU=1 says there must be one."""
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():

@@ -19,9 +19,6 @@ MAX_RELATIVE_L2, MAX_MEDIAN = 1e-3, 1e-5
 MEDIAN_OF_CASE = {"tiny_denoise-4x64x88": 2e-5}
 
 
-pytestmark = pytest.mark.xdist_group("golden")  # two processes with two threads each would wait for each other
-
-
 @pytest.fixture(autouse=True)
 def two_threads():
     """Resizing rounds by thread count, and a flow that differs in its last bit can move a pixel of ``nearest4``."""
