@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import NumericsError
-from ..hardware.devices import is_out_of_memory, precision_name, release_unused, usable_bytes
+from ..hardware.devices import is_out_of_memory, precision_name, release_unused, usable_bytes, with_index
 from ..hardware.streams import AsyncCopier
 from ..network import VRT, compile_parts
 from ..options import RestoreOptions
@@ -65,7 +65,8 @@ class TileExecutor:
             window_frames: Frames of a whole window.
             is_oom: Tells the host's out-of-memory errors, beside torch's.
         """
-        self.network, self.name, self.device, self.dtype = network, name, device, dtype
+        self.network, self.name, self.dtype = network, name, dtype
+        self.device = device = with_index(device)
         self.scale = network.config.upscale
         self._tile = check_tile(
             options.tile_px,
