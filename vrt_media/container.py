@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import IO
 
 import av
 from av.container import InputContainer
-from av.error import FFmpegError, InvalidDataError
+from av.error import ArgumentError, FFmpegError, InvalidDataError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -33,8 +34,12 @@ def name_of(source: MediaFile) -> str:
     return "the video in memory"
 
 
-def open_input(source: MediaFile) -> InputContainer:
+def open_input(source: MediaFile, options: Mapping[str, str] | None = None) -> InputContainer:
     """Open a file.
+
+    Args:
+        source: The file.
+        options: Options of libav, such as `self_contained_options()`.
 
     Raises:
         MediaError: If the file does not exist, or if libav cannot read it.
@@ -45,7 +50,12 @@ def open_input(source: MediaFile) -> InputContainer:
         raise MediaError("- reads y4m from standard input, but nothing is piped into it")
     path = Path(source) if isinstance(source, (str, Path)) else None
     try:
-        return av.open("pipe:0" if is_piped else source if path is None else str(source), "r")
+        return av.open(
+            "pipe:0" if is_piped else source if path is None else str(source), "r", options=dict(options or {})
+        )
+    except ArgumentError as error:
+        reason = "it is in a format that is not read here, such as a playlist" if options else error.strerror
+        raise MediaError(f"{name}: {reason}") from None
     except InvalidDataError as error:
         is_empty = path is not None and path.is_file() and not path.stat().st_size
         reason = "it is empty (0 bytes)" if is_empty else f"no video or image that can be read ({error.strerror})"

@@ -9,13 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import av
 import folder_paths
 from comfy_api.latest import InputImpl, io
 from PIL import Image
 from torch import Tensor
 
-from ._bridge import writer
+from ._bridge import clip, container, formats, writer
 from .execution import check_images
 from .run_progress import RunProgress
 from .video_io import TensorReader, open_video, open_writer, temporary_file
@@ -127,8 +126,12 @@ def _plays_in_browsers(path: str) -> bool:
     """Return whether all common browsers can play a file."""
     if Path(path).suffix.lower() not in WEB_SUFFIXES:
         return False
-    with av.open(path) as container:
-        streams = container.streams.video
+    try:
+        file = container.open_input(path, formats.self_contained_options())
+    except clip.MediaError:
+        return False
+    with file:
+        streams = file.streams.video
         return bool(streams) and streams[0].codec_context.name in WEB_CODECS and streams[0].format.name in WEB_FORMATS
 
 

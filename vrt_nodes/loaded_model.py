@@ -41,8 +41,11 @@ class LoadedModel:
         self.dtype = hardware.pick_dtype(precision, mm.get_torch_device())
         self.parts: list[tuple[ModelCard, Any]] = []
         for known_card, path in files:
-            card = known_card or models.card_for_file(path)
-            network: Any = models.load_network(card, path)
+            if known_card is None:
+                card = models.card_for_file(path)
+                network: Any = models.load_network(card, path)
+            else:  # by name, so that a published sha256 is compared
+                card, network = known_card, models.load_network(known_card, folder=path.parent)
             network.to_precision(self.dtype)  # before ComfyUI measures its size
             patcher = ModelPatcher(network, load_device=mm.get_torch_device(), offload_device=mm.unet_offload_device())
             self.parts.append((card, patcher))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import folder_paths
 from comfy_api.latest import InputImpl
 
-from ._bridge import clip, colour, core, encoding, reader, writer
+from ._bridge import clip, colour, core, encoding, formats, reader, writer
 from .audio import WaveformTrack
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ def open_video(video: Any, warn_user: WarnUser) -> Iterator[VideoReader | Tensor
     )
     trim = reader.Trim(start_seconds=start, stop_seconds=start + duration if duration else None)
     try:
-        file = reader.VideoReader(video.get_stream_source(), trim, on_note=warn_user)
+        options = formats.self_contained_options()
+        file = reader.VideoReader(video.get_stream_source(), trim, on_note=warn_user, options=options)
         try:
             if file.is_hdr:
                 warn_user("the video is HDR: it is worked on as it is and tagged BT.709, so convert it to SDR first")

@@ -210,6 +210,17 @@ def test_what_cannot_be_read_is_refused_with_a_reason(comfy: FakeComfyUI) -> Non
     assert comfy.files() == []
 
 
+@pytest.mark.parametrize("name", ["list.m3u8", "list.ffconcat", "list.mp4"])
+def test_a_playlist_reads_no_other_file(comfy: FakeComfyUI, name: str) -> None:
+    other = make_video(comfy.base / "private.ts", num_frames=40, codec="mpeg2video", options={}, size=(32, 48))
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n"
+    (comfy.base / name).write_text(playlist if name.endswith("m3u8") else f"ffconcat version 1.0\nfile {other.name}\n")
+    with av.open(str(comfy.base / name)) as container:
+        assert next(container.decode(video=0)), "libav reads it"
+    with pytest.raises(InputError, match=rf"video cannot be read: .*{name}: it is in a format that is not read here"):
+        restore(comfy.load_quick("deblur"), from_file(comfy.base / name))
+
+
 def test_notes_reach_the_user(comfy: FakeComfyUI, caplog: pytest.LogCaptureFixture) -> None:
     components = Types.VideoComponents(torch.rand(1, 16, 16, 4), Fraction(10))
     restore(comfy.load_quick("deblur"), InputImpl.VideoFromComponents(components))

@@ -16,7 +16,8 @@ import torch
 
 from tests.helpers.weights import LAYOUTS, TINY, index_buffers, meta_state, release, tiny_state, write
 from vrt_core.errors import WeightsError
-from vrt_core.models.cards import COMPONENTS, MODELS, find_model
+from vrt_core.models import checkpoint
+from vrt_core.models.cards import COMPONENTS, MODELS, card_to_json, find_model
 from vrt_core.models.checkpoint import card_for_file, matching_models, read_checkpoint, save_weights
 from vrt_core.models.digests import file_sha256
 from vrt_core.models.store import inspect_weights, load_weights
@@ -263,7 +264,7 @@ def test_flipped_bytes_never_raise_anything_but_weights_errors(tmp_path: Path) -
         ([1, 2], "holds a list"),
         ({"epoch": 3, "best": 1.0}, "keys epoch, best"),
         ({"params": {}}, "instead of named tensors"),
-        (torch.zeros(3), "holds a Tensor"),
+        (torch.zeros(3), "holds a tensor"),
     ],
 )
 def test_checkpoints_without_a_state_dict_are_refused(tmp_path: Path, content: object, message: str) -> None:
@@ -282,6 +283,59 @@ def test_non_finite_and_integer_parameters_are_refused(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "b.pth")
     with pytest.raises(WeightsError, match=r"conv_last\.bias is stored as int64"):
         load_weights(TINY, tmp_path / "b.pth")
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "complex64", "bool", "uint16"])
+def test_dtypes_that_are_no_usual_floats_are_refused(tmp_path: Path, dtype: str) -> None:
+    state = {**tiny_state(), "conv_last.bias": torch.zeros(3).to(getattr(torch, dtype))}
+    safetensors.torch.save_file(state, tmp_path / "a.safetensors")
+    message = rf"conv_last\.bias is stored as {dtype}, expected float16, bfloat16, float32, float64"
+    with pytest.raises(WeightsError, match=message):
+        load_weights(TINY, tmp_path / "a.safetensors")
+
+
+def test_numbers_beyond_float32_are_refused(tmp_path: Path) -> None:
+    state = {**tiny_state(), "conv_last.bias": torch.tensor([1.0, 1e300, 1.0], dtype=torch.float64)}
+    safetensors.torch.save_file(state, tmp_path / "a.safetensors")
+    with pytest.raises(WeightsError, match=r"conv_last\.bias holds NaN or infinity in float32"):
+        load_weights(TINY, tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"config": {"depths": [10**9] * 8}}, r"depths \(1000000000\) must be a whole number from 0 to 512"),
+        ({"config": {"depths": [300] * 8}}, "depths has 2400 blocks"),
+        ({"config": {"flow_channels": [4] * 10**5}}, "flow_channels .* a list of 1 to 16"),
+        ({"config": {"depths": {}}}, "depths .* must be a list"),
+        ({"config": {"num_heads": [0] * 8}}, "num_heads"),
+        ({"config": {"shutters": [[0.5]]}}, "shutters"),
+        ({"window_frames": 10**7}, r"window_frames \(10000000\) .* at most 128 frames"),
+        ({"scale": 10**9}, "scale"),
+        ({"name": "a\x1b[2J"}, "printable"),
+        ({"name": "\ud800"}, "printable"),
+        ({"description": "x" * 10**6}, "at most 1000"),
+    ],
+)
+def test_a_card_of_impossible_size_is_refused_before_a_network_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, facts: dict, message: str
+) -> None:
+    card = json.loads(card_to_json(TINY))
+    card.update({**facts, "config": {**card["config"], **facts.get("config", {})}})
+    path = tmp_path / "mine.safetensors"
+    safetensors.torch.save_file(tiny_state(), path, metadata={"vrt": json.dumps({"card": card})})
+    monkeypatch.setattr(checkpoint, "_network_shapes", lambda *_: pytest.fail("a network is built"))
+    with pytest.raises(WeightsError, match=message) as caught:
+        card_for_file(path)
+    assert len(str(caught.value)) < 400 + len(str(path))
+
+
+@pytest.mark.parametrize("metadata", ["[" * 10**5, '{"card":' * 10**5, "1" * 5000, '{"a": "' + "x" * 2**21 + '"}'])
+def test_metadata_that_json_chokes_on_is_refused(tmp_path: Path, metadata: str) -> None:
+    path = tmp_path / "mine.safetensors"
+    safetensors.torch.save_file(tiny_state(), path, metadata={"vrt": metadata})
+    with pytest.raises(WeightsError, match=r"mine\.safetensors is damaged"):
+        card_for_file(path)
 
 
 def test_a_missing_file_or_a_folder_is_named(tmp_path: Path) -> None:
