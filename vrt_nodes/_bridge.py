@@ -24,6 +24,16 @@ else:
     )
 
 __all__ = [
-    *("audio", "clip", "colour", "container", "core", "encoding", "formats", "hardware", "models", "reader"),
-    *("timeline", "writer"),
+    "audio",
+    "clip",
+    "colour",
+    "container",
+    "core",
+    "encoding",
+    "formats",
+    "hardware",
+    "models",
+    "reader",
+    "timeline",
+    "writer",
 ]

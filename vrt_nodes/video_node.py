@@ -9,7 +9,7 @@ from comfy_api.latest import InputImpl, io
 from torch import Tensor
 
 from ._bridge import timeline, writer
-from .execution import ONE_FRAME, run_options
+from .execution import ONE_FRAME, comfyui_out_of_memory, run_options
 from .loaded_model import LoadedModel, make_restorer
 from .run_progress import RunProgress
 from .video_io import TensorReader, open_video, open_writer, temporary_file
@@ -71,6 +71,7 @@ class RestoreVideo(io.ComfyNode):
             return io.NodeOutput(InputImpl.VideoFromFile(_restore(model, source, options, crf, progress)))
 
 
+@comfyui_out_of_memory()
 def _restore(
     model: LoadedModel,
     source: VideoReader | TensorReader,

@@ -20,6 +20,12 @@ _MIN_SPEEDUP = 1.2
 _ACCELERATOR_SHARE, _CPU_SHARE = 0.8, 0.5
 """Fraction of the free memory to plan with: 0.8 on accelerators, 0.5 of RAM, which other processes need too."""
 _UNKNOWN_FREE_BYTES = 4 << 30
+_OUT_OF_MEMORY = (
+    *("out of memory", "out_of_memory", "outofmemory"),
+    *("alloc_failed", "out_of_device_memory", "out_of_host_memory"),  # cuBLAS and cuDNN; SYCL
+    *("can't allocate memory", "not enough memory", "invalid buffer size"),  # host; host on Windows; Metal
+)
+"""Words in messages of torch and of the libraries below it, lower case."""
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 """Names of the precisions; fp32 is the reference."""
@@ -167,7 +173,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
         return True
     message = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in message or "can't allocate memory" in message)
+    return isinstance(error, RuntimeError) and any(words in message for words in _OUT_OF_MEMORY)
 
 
 def _free_ram_bytes() -> int:
