@@ -103,3 +103,11 @@ def test_a_playlist_is_not_played(comfy: FakeComfyUI) -> None:
     video = InputImpl.VideoFromFile(str(playlist))
     with pytest.raises(InputError, match="it is in a format that is not read here"):
         CompareVideo.execute(video, video)
+
+
+def test_videos_of_any_rate_are_shown(comfy: FakeComfyUI) -> None:
+    images = torch.rand(3, 16, 16, 3)
+    videos = [InputImpl.VideoFromComponents(Types.VideoComponents(images, Fraction(fps))) for fps in (59.94, 7.3)]
+    ui = CompareVideo.execute(*videos).ui
+    assert read_stamps(paths(comfy, ui, "vrt_before")[0])[1] == Fraction(1001, 60000)
+    assert read_stamps(paths(comfy, ui, "vrt_after")[0])[1] == Fraction(10, 73)

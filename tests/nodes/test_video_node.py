@@ -1,6 +1,7 @@
 """VRT Restore Video: equality with the command line, trims, rotation, sound, colour, cancelling, memory."""
 
 import io
+import random
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -167,20 +168,124 @@ def test_sound_that_mp4_cannot_hold_is_encoded(comfy: FakeComfyUI) -> None:
     assert np.abs(samples).max() == pytest.approx(8000 / 32768, rel=0.1)
 
 
-@pytest.mark.parametrize("channels", [1, 2])
-def test_a_video_in_memory_keeps_frames_and_sound(comfy: FakeComfyUI, channels: int) -> None:
+def with_sound(path: Path, codec: str, **facts: Any) -> Path:
+    """Write a clip of 2 s whose sound has this codec."""
+    options = {"rate": 48000, "layout": "stereo", **facts}
+    with av.open(str(path), "w") as container:
+        video = cast(Any, container.add_stream("ffv1", rate=10))
+        video.height, video.width, video.pix_fmt = 32, 48, "yuv420p"
+        sound = cast(AudioStream, container.add_stream(codec, rate=options["rate"]))
+        sound.layout = options["layout"]
+        channels, step = av.AudioLayout(options["layout"]).nb_channels, options["rate"] // 10
+        resampler = av.AudioResampler(
+            sound.codec_context.codec.audio_formats[0].name, options["layout"], options["rate"]
+        )
+        for n in range(20):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture(n, 32, 48), format="rgb24")))
+            wave = 0.5 * np.sin(np.arange(n * step, (n + 1) * step) * 2 * np.pi * 440 / options["rate"])
+            packed = np.repeat(wave.astype(np.float32), channels)[None]
+            samples = av.AudioFrame.from_ndarray(packed, format="flt", layout=options["layout"])
+            samples.sample_rate, samples.pts, samples.time_base = (
+                options["rate"],
+                n * step,
+                Fraction(1, options["rate"]),
+            )
+            for part in resampler.resample(samples):
+                container.mux(sound.encode(part))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+    return path
+
+
+def test_mp3_is_copied(comfy: FakeComfyUI) -> None:
+    """Its decoder is called mp3float."""
+    source = with_sound(comfy.base / "in.mkv", "libmp3lame")
+    restored = restore(comfy.load_quick("deblur"), from_file(source))
+    assert [data for _, data in read_packets(restored)] == [data for _, data in read_packets(source)]
+
+
+def test_rates_and_layouts_that_change_are_told(comfy: FakeComfyUI) -> None:
+    source = with_sound(comfy.base / "in.mkv", "pcm_s16le", layout="7.1", rate=192000)
+    restored = restore(comfy.load_quick("deblur"), from_file(source))
+    assert "its sound has 192000 Hz, which AAC has not: it gets 96000 Hz" in comfy.texts[-1]
+    with av.open(str(restored)) as container:
+        context = container.streams.audio[0].codec_context
+        assert (context.layout.name, context.sample_rate) == ("7.1", 96000)
+
+
+def test_sound_behind_a_damaged_part_keeps_its_time(
+    comfy: FakeComfyUI, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = with_sound(comfy.base / "in.mkv", "mp2")
+    content = bytearray(source.read_bytes())
+    with av.open(str(source)) as container:
+        packets = [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+    draw = random.Random(1)
+    for data in packets[30:40]:
+        at = content.index(data)
+        content[at : at + len(data)] = draw.randbytes(len(data))
+    damaged = comfy.base / "damaged.mkv"
+    damaged.write_bytes(content)
+    model = comfy.load_quick("deblur")
+    whole, restored = (sound_of(restore(model, from_file(path))) for path in (source, damaged))
+    assert "a damaged packet of sound is left out" in caplog.text
+    assert restored.shape[1] == pytest.approx(whole.shape[1], abs=2048)
+    late = slice(60000, 90000)
+    np.testing.assert_allclose(restored[:, late], whole[:, late], atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("channels", "rate"), [(1, 16000), (2, 16000), (3, 48000), (6, 48000), (8, 48000), (2, 192000), (1, 11000)]
+)
+def test_a_video_in_memory_keeps_frames_and_sound(comfy: FakeComfyUI, channels: int, rate: int) -> None:
     images = torch.stack([torch.from_numpy(picture(n, 32, 48)).float() / 255 for n in range(10)])
-    wave = 0.5 * torch.sin(torch.arange(16000) * 2 * torch.pi * 440 / 16000).expand(1, channels, -1)
-    components = Types.VideoComponents(images, Fraction(10), {"waveform": wave, "sample_rate": 16000})
+    wave = 0.5 * torch.sin(torch.arange(rate) * 2 * torch.pi * 440 / rate).expand(1, channels, -1)
+    components = Types.VideoComponents(images, Fraction(10), {"waveform": wave, "sample_rate": rate})
     restored = restore(comfy.load_quick("deblur"), InputImpl.VideoFromComponents(components), crf=1.0)
     assert read_stamps(restored) == [Fraction(n, 10) for n in range(10)]
-    samples = sound_of(restored)
-    assert samples.shape[0] == channels
-    assert samples.shape[1] == pytest.approx(16000, abs=2100)
-    assert np.abs(samples).max() == pytest.approx(0.5, abs=0.1)
+    with av.open(str(restored)) as container:
+        stream = container.streams.audio[0]
+        frames = list(container.decode(stream))
+        assert stream.codec_context.layout.nb_channels == channels
+        assert sum(frame.samples for frame in frames) / stream.rate == pytest.approx(1, abs=2100 / stream.rate)
+    if channels < 8:  # PyAV cannot return eight planes
+        assert sound_of(restored)[0].std() == pytest.approx(0.5 / 2**0.5, abs=0.05)
     with av.open(str(restored)) as container:
         rgb = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
     assert np.abs(rgb - 255 * images.numpy()).mean() < 4  # chroma is halved
+
+
+@pytest.mark.parametrize(
+    ("fps", "expected"),
+    [
+        (23.976, Fraction(24000, 1001)),
+        (29.97, Fraction(30000, 1001)),
+        (59.94, Fraction(60000, 1001)),
+        (119.88, Fraction(120000, 1001)),
+        (23.98, Fraction(1199, 50)),
+        (7.3, Fraction(73, 10)),
+        (0.1, Fraction(1, 10)),
+        (24.0, Fraction(24)),
+        (25.0, Fraction(25)),
+    ],
+)
+@pytest.mark.parametrize("task", ["deblur", "interpolate"])
+def test_rates_of_create_video_are_kept(comfy: FakeComfyUI, fps: float, expected: Fraction, task: str) -> None:
+    """Create Video makes the fraction that the float is exactly: 23.976 has 48 bits above and below the bar."""
+    images = torch.stack([torch.from_numpy(picture(n, 32, 48)).float() / 255 for n in range(4)])
+    video = InputImpl.VideoFromComponents(Types.VideoComponents(images, Fraction(fps)))
+    restored = restore(comfy.load_quick(task), video)
+    factor = 2 if task == "interpolate" else 1
+    assert read_stamps(restored) == [n / (factor * expected) for n in range(4 * factor)]
+    with av.open(str(restored)) as container:
+        assert container.streams.video[0].average_rate == factor * expected
+
+
+@pytest.mark.parametrize("fps", [0, -1, 1e9, "fast", None])
+def test_a_rate_that_is_none_is_refused(comfy: FakeComfyUI, fps: Any) -> None:
+    video = InputImpl.VideoFromComponents(Types.VideoComponents(torch.rand(2, 16, 16, 3), fps))
+    with pytest.raises(InputError, match=r"frame_rate of .* must be above 0 and at most 1000 fps"):
+        restore(comfy.load_quick("deblur"), video)
 
 
 def test_edits_that_are_not_in_the_file_yet_are_honoured(comfy: FakeComfyUI) -> None:
