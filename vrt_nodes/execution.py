@@ -117,11 +117,11 @@ def restore_images(models: Sequence[LoadedModel], images: Tensor, widgets: dict[
     if T == 1:
         progress.warn_user(ONE_FRAME)
     restorer = make_restorer(models, options, (T, H, W))
-    progress.start(restorer.frame_factor * T)
+    progress.start(restorer.frame_factor * T, restorer, (H, W))
     shape = restorer.frame_factor * T, restorer.scale * H, restorer.scale * W, 3
     restored = torch.empty(shape, dtype=_image_dtype(), device=mm.intermediate_device())
     frames = (image[..., :3].movedim(-1, 0).float() for image in images)  # (H, W, C) -> (3, H, W) each
-    results = restorer.stream(frames, num_frames=T, on_step=progress.on_step, check=progress.raise_if_cancelled)
+    results = restorer.stream(frames, num_frames=T, on_step=progress.on_step, check=progress.check)
     for n, frame in enumerate(results):
         frame = frame.clamp(0, 1)
         restored[n] = frame.movedim(0, -1)  # (3, H, W) -> (H, W, 3)

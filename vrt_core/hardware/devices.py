@@ -97,7 +97,7 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
     """
     if precision == "auto":
         return torch.float16 if device.type != "cpu" and half_is_faster(device) else torch.float32
-    if precision not in PRECISIONS:
+    if not isinstance(precision, str) or precision not in PRECISIONS:
         raise InputError(f"precision ({precision!r}) must be auto, {', '.join(PRECISIONS)}")
     if precision == "fp16" and device.type == "cpu" and not half_is_faster(device):
         _log.warning("this CPU gains nothing from fp16: it may take many times as long as fp32, and more memory")
