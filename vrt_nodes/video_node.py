@@ -35,7 +35,7 @@ class RestoreVideo(io.ComfyNode):
             display_name="VRT Restore Video",
             description="Restores a video of any length: frames go from file to file, so memory does not grow with "
             "the length. Takes every VRT model. Sound is kept. Save Video keeps the result.",
-            search_aliases=["video denoise", "video deblur", "video upscale", "video frame interpolation"],
+            search_aliases=["denoise", "deblur", "upscale", "super-resolution", "frame interpolation", "slow motion"],
             inputs=[
                 model_input(),
                 io.Video.Input("video", tooltip="From Load Video, Trim Video, or another node."),
