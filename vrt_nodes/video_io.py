@@ -127,6 +127,8 @@ def open_video(video: Any, warn_user: WarnUser) -> Iterator[VideoReader | Tensor
         try:
             if file.is_hdr:
                 warn_user("the video is HDR: it is worked on as it is and tagged BT.709, so convert it to SDR first")
+            elif (bits := encoding.bit_depth(file.info.pix_fmt)) > 8:
+                warn_user(f"the video has {bits} bits a channel, the result has 8: `vrt restore` keeps them")
             yield file
         finally:
             file.close()

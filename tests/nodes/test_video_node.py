@@ -204,6 +204,12 @@ def test_notes_reach_the_user(comfy: FakeComfyUI, caplog: pytest.LogCaptureFixtu
     assert "alpha" in caplog.text
 
 
+def test_bits_that_are_lost_are_told(comfy: FakeComfyUI) -> None:
+    source = make_video(comfy.base / "in.mkv", num_frames=2, pix_fmt="yuv420p10le", size=(32, 48))
+    restore(comfy.load_quick("deblur"), from_file(source))
+    assert "the video has 10 bits a channel, the result has 8" in comfy.texts[-1]
+
+
 # --- stopping, memory ---
 
 
