@@ -13,6 +13,8 @@ from av.container import OutputContainer
 from av.error import FFmpegError
 from av.stream import Stream
 
+from .timeline import as_fraction
+
 _log = logging.getLogger(__name__)
 
 COPIED_CODECS = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"})
@@ -61,13 +63,15 @@ class CopiedTrack:
         """Do nothing: packets are written at once."""
 
 
-def is_copied(context: av.AudioCodecContext) -> bool:
+def is_copied(context: av.CodecContext) -> bool:
     """Return whether sound of this codec is copied; a decoder may have another name than its codec."""
     return context.codec.canonical_name in COPIED_CODECS
 
 
-def conversion_note(context: av.AudioCodecContext) -> str:
-    """Return what encoding as AAC changes about this sound, in words for the user; empty if nothing."""
+def conversion_note(context: av.CodecContext) -> str:
+    """Return what encoding as AAC changes about this sound, in words for the user; empty if nothing, or if copied."""
+    if not isinstance(context, av.AudioCodecContext) or is_copied(context):
+        return ""
     try:
         rate, layout = aac_format(context.sample_rate, context.layout.name)
     except ValueError:
@@ -161,7 +165,7 @@ class EncodedTrack:
         if frame.pts is None:
             self._end = None if self._end is None else self._end + duration
             return True
-        start = frame.pts * Fraction(frame.time_base)
+        start = frame.pts * as_fraction(frame.time_base, Fraction(1))
         if self._end is None:
             self._end = start + duration
             if self._num_samples is None:

@@ -152,7 +152,7 @@ def open_writer(
     """
     streams = [] if isinstance(source, TensorReader) else [s for s in source.copied_streams if s.type == "audio"]
     for stream in streams:
-        if not audio.is_copied(stream.codec_context) and (note := audio.conversion_note(stream.codec_context)):
+        if note := audio.conversion_note(stream.codec_context):
             warn_user(f"audio stream {stream.index}: {note}")
     output = writer.VideoWriter(
         path,

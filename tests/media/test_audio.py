@@ -143,7 +143,7 @@ def source(path: Path, codec: str, layout: str = "stereo", rate: int = RATE) -> 
     with av.open(str(path), "w") as container:
         stream = cast(AudioStream, container.add_stream(codec, rate=rate))
         stream.layout = layout
-        form = stream.codec_context.codec.audio_formats[0].name  # type: ignore[index]
+        form = cast(Any, stream.codec_context.codec.audio_formats)[0].name
         resampler = av.AudioResampler(format=form, layout=layout, rate=rate)
         channels = av.AudioLayout(layout).nb_channels
         for part in resampler.resample(frame_of(tone(0.2, channels, rate), layout, rate, 0)):

@@ -48,7 +48,7 @@ def with_sound(path: Path, codec: str, **facts: Any) -> Path:
         sound.layout = options["layout"]
         channels, step = av.AudioLayout(options["layout"]).nb_channels, options["rate"] // 10
         resampler = av.AudioResampler(
-            sound.codec_context.codec.audio_formats[0].name, options["layout"], options["rate"]
+            cast(Any, sound.codec_context.codec.audio_formats)[0].name, options["layout"], options["rate"]
         )
         for n in range(20):
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture(n, 32, 48), format="rgb24")))

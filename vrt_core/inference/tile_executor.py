@@ -142,8 +142,8 @@ class TileExecutor:
         while True:
             tiling = self.tiling(padded)
             counter.remaining = None if clips_remaining is None else clips_remaining * len(tiling)
+            sums = _TileSums(frames, numbers, self)
             try:
-                sums = _TileSums(frames, numbers, self)
                 self._run_tiles(sums, clip, flows, outputs, tiling.tiles(self.scale), context)
                 return frames
             except NumericsError as error:

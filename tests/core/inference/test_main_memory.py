@@ -106,10 +106,9 @@ def test_a_stream_holds_a_few_frames_on_the_accelerator(accelerator: None, inter
     clip = random_clip(40, 32, 32)
     expected = restorer.restore(clip, cuts="off")
     frames = (_on_device(frame.clone()) for frame in clip)
-    for n, frame in enumerate(restorer.stream(frames, cuts="off")):
+    for frame, plain in zip(restorer.stream(frames, cuts="off"), expected, strict=True):
         assert frame.device == DEVICE, "results are on the device of the frames"
-        assert torch.equal(_plain(frame), expected[n])
-    assert n + 1 == len(expected)
+        assert torch.equal(_plain(frame), plain)
     result_bytes = expected[0].nbytes
     assert DeviceTensor.peak <= 4 * result_bytes + 4 * clip[0].nbytes, "a window has 12"
 
