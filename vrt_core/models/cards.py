@@ -17,9 +17,9 @@ from typing import Any
 
 from ..errors import InputError, WeightsError
 
-MAX_WINDOW_FRAMES, MAX_SCALE = 128, 16
-"""Limits of a card. They bound the memory that a card from a stranger's file asks for."""
 _MAX_TEXT = 1000
+_LIMITS = {"scale": 16, "window_frames": 128}
+"""Maximum numbers of a card in a file. They bound the memory that a stranger's card asks for."""
 
 TASKS = ("sr", "deblur", "denoise", "interpolate", "space-time-sr", "flow")
 """Tasks of models; "space-time-sr" is a chain of two models, "flow" a component that training uses."""
@@ -91,12 +91,8 @@ class ModelCard:
             raise InputError(f"file ({self.file!r}) of model {self.name} must be a plain file name, without folders")
         if self.task not in TASKS:
             raise InputError(f"task ({self.task!r}) of model {self.name} must be one of {', '.join(TASKS)}")
-        if not 1 <= self.scale <= MAX_SCALE:
-            raise InputError(f"scale ({self.scale}) of model {self.name} must be at least 1 and at most {MAX_SCALE}")
-        if self.window_frames > MAX_WINDOW_FRAMES:
-            raise InputError(
-                f"window_frames ({self.window_frames}) of model {self.name} must be at most {MAX_WINDOW_FRAMES} frames"
-            )
+        if self.scale < 1:
+            raise InputError(f"scale ({self.scale}) of model {self.name} must be at least 1")
         if not 0 <= self.overlap_frames < self.window_frames:
             raise InputError(
                 f"overlap_frames ({self.overlap_frames}) of model {self.name} must be at least 0 and below "
@@ -139,6 +135,10 @@ def card_from_dict(facts: Mapping[str, Any], where: str) -> ModelCard:
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
             expected = " or ".join("null" if t is type(None) else t.__name__ for t in allowed)
             raise WeightsError(f"{where}: field {name!r} of a model card is {_short(value)}, expected {expected}")
+        if name in _LIMITS and value > _LIMITS[name]:
+            raise WeightsError(
+                f"{where}: field {name!r} of a model card is {_short(value)}, expected at most {_LIMITS[name]}"
+            )
         if isinstance(value, str) and not (len(value) <= _MAX_TEXT and value.isprintable()):
             raise WeightsError(
                 f"{where}: field {name!r} of a model card is {_short(value)}, expected at most {_MAX_TEXT} printable "

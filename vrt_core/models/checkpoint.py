@@ -135,9 +135,10 @@ def _first_line(error: BaseException) -> str:
 
 def _some(names: Iterable[str]) -> str:
     """The first three names and the number of the others, for error messages."""
-    all_names = list(names)
+    all_names = [name if name.isprintable() else ascii(name) for name in names]
     num_others = len(all_names) - _MAX_LISTED_NAMES
-    return ", ".join(all_names[:_MAX_LISTED_NAMES]) + (f", and {num_others} more" if num_others > 0 else "")
+    listed = ", ".join(name[:80] for name in all_names[:_MAX_LISTED_NAMES])
+    return f"{listed}, and {num_others} more" if num_others > 0 else listed
 
 
 def expected_shapes(card: ModelCard) -> Shapes:

@@ -104,7 +104,7 @@ def test_cards_survive_pickle_copy_and_json() -> None:
         ({"name": "a", "task": "sr", "window_frames": 4, "overlap_frames": 4}, "below window_frames"),
         ({"name": "a", "task": "sr", "scale": 0}, "at least 1"),
         ({"name": "a", "task": "sr", "scale": 17}, "at most 16"),
-        ({"name": "a", "task": "sr", "window_frames": 129}, "at most 128 frames"),
+        ({"name": "a", "task": "sr", "window_frames": 129}, "at most 128"),
         ({"name": "a", "task": "sr", "licence": "a\nb"}, "printable characters"),
         ({"name": [[[]]], "task": "sr"}, "is a list of 1, expected str"),
         ({"name": "a", "task": "sr", "sha256": "ABC"}, "64 lower-case"),
