@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,7 +12,7 @@ from typing import IO
 
 import av
 from av.container import InputContainer
-from av.error import ArgumentError, FFmpegError, InvalidDataError
+from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -53,15 +54,14 @@ def open_input(source: MediaFile, options: Mapping[str, str] | None = None) -> I
         return av.open(
             "pipe:0" if is_piped else source if path is None else str(source), "r", options=dict(options or {})
         )
-    except ArgumentError as error:
-        reason = "it is in a format that is not read here, such as a playlist" if options else error.strerror
-        raise MediaError(f"{name}: {reason}") from None
     except InvalidDataError as error:
         is_empty = path is not None and path.is_file() and not path.stat().st_size
         reason = "it is empty (0 bytes)" if is_empty else f"no video or image that can be read ({error.strerror})"
         raise MediaError(f"{name}: {reason}") from None
     except FFmpegError as error:
-        raise MediaError(f"{name}: {error.strerror}") from None
+        is_refused = options and error.errno == errno.EINVAL
+        reason = "it is in a format that is not read here, such as a playlist" if is_refused else error.strerror
+        raise MediaError(f"{name}: {reason}") from None
 
 
 def main_video(container: InputContainer, name: str) -> VideoStream:

@@ -74,6 +74,7 @@ def test_each_copy_of_a_comparison_is_counted_for_itself(comfy: FakeComfyUI) -> 
 
 
 def test_the_log_has_one_figure_of_memory(comfy: FakeComfyUI, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
+    for name in ("vrt_core", "vrt_nodes"):
+        caplog.set_level("INFO", logger=name)
     run_images(comfy)
     assert len(re.findall(r"\d MiB", " ".join(record.message for record in caplog.records))) == 2, "needed, available"
