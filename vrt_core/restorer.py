@@ -104,7 +104,7 @@ class Restorer:
         """
         clip = check_clip(frames, self.name, self._max_channels)
         known = resolve_cuts(self.options.cuts if cuts is None else cuts)
-        known = tuple(find_cuts(frame.cpu() for frame in clip)) if known is None else known
+        known = tuple(find_cuts(clip)) if known is None else known
         results = self._stream(clip, len(clip), self._sigma(sigma_255), known, on_step, check)
         first = next(results)
         restored = first.new_empty(self.frame_factor * len(clip), *first.shape)

@@ -65,17 +65,19 @@ class InputFrames(Iterator[SceneFrame]):
         if first is None:
             raise InputError("frames is empty; there must be at least 1 frame")
         self._first: Tensor | None = check_frame(first, 0, name, channels)
-        self.shape, self.device = self._first.shape, first.device
+        self.shape, self.device = self._first.shape, self._first.device
 
     def __next__(self) -> SceneFrame:
         """Return the next frame."""
         if self._first is not None:
             frame, self._first = self._first, None
         else:
-            frame = check_frame(next(self._frames), self._count, self._name, self._channels, shape=self.shape)
+            frame = check_frame(
+                next(self._frames), self._count, self._name, self._channels, shape=self.shape, device=self.device
+            )
         starts_scene = self._detect(frame) if self._detect else self._count in self._cuts
         self._count += 1
-        return SceneFrame(frame, starts_scene)
+        return SceneFrame(frame.cpu(), starts_scene)  # checked and compared on its device, which is faster
 
     def check_count(self) -> None:
         """Raise InputError if the source had fewer or more frames than expected; call it at the end of the stream."""

@@ -33,8 +33,9 @@ def check_frame(
     channels: int,
     *,
     shape: torch.Size | None = None,
+    device: torch.device | None = None,
 ) -> Tensor:
-    """Return frame n as a contiguous float32 copy without gradient, in main memory.
+    """Return frame n as a contiguous float32 copy without gradient.
 
     Args:
         frame: (C, H, W), RGB nominally in [0, 1] and, for models that take it, the noise level (sigma / 255) last.
@@ -42,6 +43,7 @@ def check_frame(
         name: Name of the model.
         channels: Channels that the model takes: 3, or 4 with the noise level, which may be left out.
         shape: Shape of the frames before it, if there are any.
+        device: Device of the copy; that of the frame if None.
 
     Raises:
         InputError: If rank, channels, size, dtype or values do not fit.
@@ -56,8 +58,7 @@ def check_frame(
             f"frame {n} has shape {tuple(frame.shape)}, the frames before it {tuple(shape)}; all frames of a "
             "clip must have one shape: scale or pad them first, or restore the parts as clips of their own"
         )
-    cpu = torch.device("cpu")
-    frame = frame.detach().to(cpu, torch.float32, copy=True, memory_format=torch.contiguous_format)
+    frame = frame.detach().to(device, torch.float32, copy=True, memory_format=torch.contiguous_format)
     check_values(frame[None], n)
     return frame
 
