@@ -62,9 +62,9 @@ def test_a_search_finds_a_node_by_its_task(comfy: FakeComfyUI, monkeypatch: pyte
     monkeypatch.setattr(widgets.io, "Schema", NewerSchema)
     monkeypatch.setattr(widgets, "_SCHEMA_FIELDS", {f.name for f in fields(NewerSchema)})
     schemas: list[Any] = [node.define_schema() for node in all_nodes()]
-    found = [schema.node_id for schema in schemas if word in schema.search_aliases]
-    assert found
-    assert word in ("interpolate", "slow motion") or {"VRTRestore", "VRTRestoreVideo"} <= {*found}
+    matches = {schema.node_id for schema in schemas if word in schema.search_aliases}
+    assert matches
+    assert word in ("interpolate", "slow motion") or {"VRTRestore", "VRTRestoreVideo"} <= matches
 
 
 def test_seldom_used_inputs_are_advanced(schemas: dict[str, Any]) -> None:
