@@ -221,7 +221,7 @@ def test_out_of_memory_for_good_is_comfyuis_own_error(comfy: FakeComfyUI, caplog
     model.parts[0][1].model.forward = forward
     with pytest.raises(mm.OOM_EXCEPTION):
         restore(model, batch(2, 32, 96))
-    assert "the smallest that model deblur" in caplog.text
+    assert "the smallest it takes" in caplog.text
 
 
 def test_a_cancel_is_no_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,8 @@ class TileExecutor:
         self._is_oom = lambda error: is_out_of_memory(error) or (is_oom is not None and is_oom(error))
         self._tilings: dict[TileSize, Tiling] = {}
         self._copier = AsyncCopier(device)
-        network.to_precision(dtype).to(device)
+        with self._no_smaller_tiles(f"the weights do not fit on {device}"):
+            network.to_precision(dtype).to(device)
         self._compiled = compile_parts(network) if options.compile else network
 
     def tiling(self, size: TileSize) -> Tiling:
@@ -102,7 +103,8 @@ class TileExecutor:
             levels = self._try_flows(pair)
             if levels is None:
                 release_unused(self.device)
-                single = [self.network.flows(pair[i : i + 1], pair[1 - i : 2 - i]) for i in (0, 1)]
+                with self._no_smaller_tiles(f"the flows of frames of {pair.shape[-2]}x{pair.shape[-1]} px do not fit"):
+                    single = [self.network.flows(pair[i : i + 1], pair[1 - i : 2 - i]) for i in (0, 1)]
                 levels = [torch.cat(level) for level in zip(*single, strict=True)]
             return tuple(level.to(first.device) for level in levels)
 
@@ -173,20 +175,28 @@ class TileExecutor:
             OutOfMemoryError: If main memory does not suffice: smaller tiles would not help.
         """
         height, width = self.scale * size[0], self.scale * size[1]
-        try:
+        mib = 12 * num_frames * height * width >> 20
+        reason = f"the {num_frames} frames of {height}x{width} px that a window gives take {mib} MiB of main memory"
+        with self._no_smaller_tiles(f"{reason}; set a smaller window_frames"):
             return [torch.zeros(3, height, width) for _ in range(num_frames)]
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def _no_smaller_tiles(self, reason: str) -> Iterator[None]:
+        """Raise OutOfMemoryError where memory runs out and smaller tiles would not help."""
+        try:
+            yield
         except Exception as error:
             if not self._is_oom(error):
                 raise
-            raise OutOfMemoryError(
-                f"out of memory: the {num_frames} frames of {height}x{width} px that a window of model {self.name} "
-                f"gives take {12 * num_frames * height * width >> 20} MiB of main memory; set a smaller window_frames"
-            ) from error
+            raise OutOfMemoryError(f"model {self.name} is out of memory: {reason}") from error
 
     def _in_float32(self) -> TileExecutor:
         """Return an executor of a copy of the network in float32: other threads may be running the network."""
+        with self._no_smaller_tiles("there is no space for its weights in fp32; use precision='fp32'"):
+            network = copy.deepcopy(self.network)
         return TileExecutor(
-            copy.deepcopy(self.network),
+            network,
             self.name,
             replace(self._options, compile=False),
             device=self.device,
@@ -288,8 +298,8 @@ class TileExecutor:
         smaller = smaller_tile_sizes(current, self.network.min_size_px)
         if not smaller:
             raise OutOfMemoryError(
-                f"out of memory with tiles of {current[0]}x{current[1]} px, the smallest that model {self.name} takes; "
-                "set a smaller window_frames"
+                f"model {self.name} is out of memory with tiles of {current[0]}x{current[1]} px, the smallest it "
+                "takes; set a smaller window_frames"
             ) from error
         _log.warning(
             "model %s: out of memory with tiles of %dx%d px; going on with %dx%d px, which changes the result a little",

@@ -131,7 +131,7 @@ def test_a_window_waits_in_main_memory(accelerator: None) -> None:
 
 def test_results_too_large_for_main_memory_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     restorer = fake_restorer(scale=4, name="the-model")
-    message = r"out of memory: the 4 frames of 64x96 px .* the-model gives take 0 MiB .* window_frames"
+    message = r"the-model is out of memory: the 4 frames of 64x96 px .* take 0 MiB .* window_frames"
 
     allocate = torch.zeros
 

@@ -48,7 +48,9 @@ def test_progress_survives_a_change_of_tiles() -> None:
 def test_no_tile_is_small_enough(caplog: pytest.LogCaptureFixture) -> None:
     restorer = fake_restorer(min_px=16)
     network_of(restorer).limit_px = 1
-    with pytest.raises(OutOfMemoryError, match="tiles of 16x16 px, the smallest that model fake takes") as caught:
+    with pytest.raises(
+        OutOfMemoryError, match="model fake is out of memory with tiles of 16x16 px, the smallest"
+    ) as caught:
         restorer.restore(random_clip(3, 40, 40))
     assert isinstance(caught.value.__cause__, torch.cuda.OutOfMemoryError)
     assert "out of memory with tiles of 40x40 px; going on with 32x32 px" in caplog.text
@@ -117,6 +119,20 @@ def test_flows_that_do_not_fit_together_are_found_one_by_one() -> None:
 
     network_of(restorer).flows = flows
     assert torch.equal(restorer.restore(clip), expected)
+
+
+def test_memory_too_small_for_flows_or_weights_is_named() -> None:
+    def fail(*inputs: object) -> tuple[torch.Tensor, ...]:
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
+
+    restorer = fake_restorer()
+    network_of(restorer).flows = fail
+    with pytest.raises(OutOfMemoryError, match="model fake is out of memory: the flows of frames of 16x24 px"):
+        restorer.restore(random_clip(3, 16, 24), cuts="off")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(network_of(restorer)), "to_precision", fail)
+        with pytest.raises(OutOfMemoryError, match="model fake is out of memory: the weights do not fit on cpu"):
+            fake_restorer()
 
 
 @pytest.mark.parametrize(
