@@ -126,7 +126,7 @@ def test_memory_too_small_for_flows_or_weights_is_named() -> None:
         raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
 
     restorer = fake_restorer()
-    network_of(restorer).flows = fail
+    network_of(restorer).flows = lambda a, b: fail(a, b)
     with pytest.raises(OutOfMemoryError, match="model fake is out of memory: the flows of frames of 16x24 px"):
         restorer.restore(random_clip(3, 16, 24), cuts="off")
     with pytest.MonkeyPatch.context() as patch:
