@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -33,8 +35,12 @@ def name_of(source: MediaFile) -> str:
     return "the video in memory"
 
 
-def open_input(source: MediaFile) -> InputContainer:
+def open_input(source: MediaFile, options: Mapping[str, str] | None = None) -> InputContainer:
     """Open a file.
+
+    Args:
+        source: The file.
+        options: Options of libav, such as `self_contained_options()`.
 
     Raises:
         MediaError: If the file does not exist, or if libav cannot read it.
@@ -45,13 +51,17 @@ def open_input(source: MediaFile) -> InputContainer:
         raise MediaError("- reads y4m from standard input, but nothing is piped into it")
     path = Path(source) if isinstance(source, (str, Path)) else None
     try:
-        return av.open("pipe:0" if is_piped else source if path is None else str(source), "r")
+        return av.open(
+            "pipe:0" if is_piped else source if path is None else str(source), "r", options=dict(options or {})
+        )
     except InvalidDataError as error:
         is_empty = path is not None and path.is_file() and not path.stat().st_size
         reason = "it is empty (0 bytes)" if is_empty else f"no video or image that can be read ({error.strerror})"
         raise MediaError(f"{name}: {reason}") from None
     except FFmpegError as error:
-        raise MediaError(f"{name}: {error.strerror}") from None
+        is_refused = options and error.errno == errno.EINVAL
+        reason = "it is in a format that is not read here, such as a playlist" if is_refused else error.strerror
+        raise MediaError(f"{name}: {reason}") from None
 
 
 def main_video(container: InputContainer, name: str) -> VideoStream:

@@ -19,7 +19,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from .audio import COPIED_CODECS, LAYOUTS, CopiedTrack, EncodedTrack, Track
+from .audio import CopiedTrack, EncodedTrack, Track, is_copied
 from .clip import ClipInfo, MediaError
 from .colour import FULL, LEFT, LIMITED, colour_for
 from .encoding import Y4M_FORMATS, Encoding, check_pix_fmt, choose_pix_fmt, find_encoder
@@ -245,20 +245,17 @@ class VideoWriter:
         """Add a track for a stream of the source, or say in `left_out` why not."""
         context = stream.codec_context
         name = context.name if context else "unknown"
-        if encode_audio and isinstance(context, av.AudioCodecContext) and name not in COPIED_CODECS:
-            layout = LAYOUTS.get(len(context.layout.channels), "stereo")
-            self._tracks[stream.index] = EncodedTrack(self._container, context.sample_rate, layout)
-            return
-        reason = ""
-        if self._is_piped or not self._can_hold(name):
-            reason = f"{'a y4m pipe' if self._is_piped else self.path.suffix} cannot hold it"
+        try:
+            if encode_audio and isinstance(context, av.AudioCodecContext) and not is_copied(context):
+                track = EncodedTrack(self._container, context.sample_rate, context.layout.name)
+            elif self._is_piped or not self._can_hold(name):
+                raise ValueError(f"{'a y4m pipe' if self._is_piped else self.path.suffix} cannot hold it")
+            else:
+                track = CopiedTrack(self._container, stream)
+        except (ValueError, FFmpegError) as error:
+            self.left_out.append(f"{stream.type} stream {stream.index} ({name}): {error}")
         else:
-            try:
-                self._tracks[stream.index] = CopiedTrack(self._container, stream)
-            except (ValueError, FFmpegError) as error:
-                reason = str(error)
-        if reason:
-            self.left_out.append(f"{stream.type} stream {stream.index} ({name}): {reason}")
+            self._tracks[stream.index] = track
 
     def _can_hold(self, codec: str) -> bool:
         """Return whether the container can hold a codec; True where libav finds out only when it writes."""
