@@ -123,11 +123,13 @@ class FrameRestorer(ModelRunner):
         for segment in window.segments:
             inputs = frames[segment.start - window.start : segment.stop - window.start]
             clip = self._pad(append_noise_level(inputs, self._noise_level(inputs, segment, context)))
+            clip = self._executor.append_prior(clip, context)
+            frames_read = segment if self.network.config.prior_step_px else None  # a prior depends on all of them
             flows = []
             for n, first, second in zip(segment, clip, clip[1:], strict=False):
                 context.raise_if_cancelled()
                 compute = partial(self._executor.flows_between, first, second)
-                flows.append(context.cached(("flows", n, size), compute))
+                flows.append(context.cached(("flows", n, size, frames_read), compute))
             numbers = [n for n in segment if n in weights]
             outputs = [n - segment.start for n in numbers]
             restored = self._executor.run(clip, flows, outputs, context, numbers=numbers, size=size)

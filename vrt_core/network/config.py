@@ -59,6 +59,9 @@ class VRTConfig:
     shutters: tuple[float, ...] = ()
     """Deblurring: candidate exposure times, in frames. Frames are deconvolved along the motion for each of them, and
     the network adds to a blend of the results; the published networks do not."""
+    prior_step_px: int = 0
+    """Denoising: spacing of the blocks of the frequency prior, in pixels; 0 for none. Flows are estimated on the
+    prior's frames, and the network adds to them; the published networks do without."""
 
     def __post_init__(self) -> None:
         """Convert lists to tuples and reject impossible sizes."""
@@ -92,6 +95,13 @@ class VRTConfig:
             raise InputError(
                 f"shutters are for networks that align frames by optical flow (pa_frames 2 or more) and keep their "
                 f"size (upscale 1), not for pa_frames {self.pa_frames} and upscale {self.upscale}"
+            )
+        if self.prior_step_px not in (0, 1, 2, 3, 4, 6, 12):
+            raise InputError(f"prior_step_px ({self.prior_step_px}) must be 0 (no prior), 1, 2, 3, 4, 6 or 12 px")
+        if self.prior_step_px and not (self.nonblind_denoising and self.pa_frames and self.upscale == 1):
+            raise InputError(
+                f"prior_step_px ({self.prior_step_px} px) is for networks that denoise with a noise level map, align "
+                f"frames by optical flow (pa_frames 2 or more) and keep their size (upscale 1)"
             )
         for dim, heads in zip(self.embed_dims, self.num_heads, strict=True):
             if dim % heads or dim % 4:
