@@ -33,9 +33,21 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "sr": {**SMALL, "upscale": 2, "pa_frames": 4},
     "denoise": {**SMALL, "upscale": 1, "pa_frames": 2, "nonblind_denoising": True},
     "prior": {**SMALL, "upscale": 1, "pa_frames": 2, "nonblind_denoising": True, "prior_step_px": 6},
+    "prior_alone": {
+        "upscale": 1,
+        "depths": [],
+        "embed_dims": [],
+        "num_heads": [],
+        "nonblind_denoising": True,
+        "prior_step_px": 6,
+    },
     "deblur": {**SMALL, "upscale": 1, "pa_frames": 2, "shutters": [0.5, 1.0]},
     "interpolate": {**SMALL, "upscale": 1, "pa_frames": 0},
 }
+
+
+def task_of(name: str) -> str:
+    return "denoise" if name.startswith("prior") else name
 
 
 def small_runner(task: str, **options: Any) -> ModelRunner:
@@ -45,8 +57,9 @@ def small_runner(task: str, **options: Any) -> ModelRunner:
         for name, parameter in network.named_parameters():
             parameter.add_(torch.randn_like(parameter) * (0.05 if "spynet" in name else 0.02))
     window = 4 if task == "interpolate" else 5
-    name, task = task, "denoise" if task == "prior" else task
-    card = ModelCard(name=name, task=task, scale=CONFIGS[name]["upscale"], window_frames=window, overlap_frames=2)
+    card = ModelCard(
+        name=task, task=task_of(task), scale=CONFIGS[task]["upscale"], window_frames=window, overlap_frames=2
+    )
     extras = {key: options.pop(key) for key in ("dtype", "device") if key in options}
     return make_runner(network, card, RestoreOptions(**options), **extras)
 
@@ -62,6 +75,7 @@ def small_restorer(task: str, **options: Any) -> Restorer:
         ("deblur", (50, 40), 32),
         ("denoise", (9, 50), 32),
         ("prior", (40, 35), 32),
+        ("prior_alone", (40, 35), 32),
         ("interpolate", (40, 35), 32),
     ],
 )

@@ -50,6 +50,8 @@ def estimate_memory(
     """
     config = config if isinstance(config, VRTConfig) else VRTConfig.from_mapping(config)
     clip = _ClipSize(frames, height, width, dtype, torch.device(device))
+    if not config.depths:
+        return 2 * 4 * 7 * frames * height * width + _MIN_BYTES  # frames, noise level and prior, and a copy
     peaks = [_mutual_attention_bytes(config, clip), _stage8_bytes(config, clip), _head_bytes(config, clip)]
     if config.num_hops:
         peaks.append(_warping_bytes(config, clip))
@@ -170,9 +172,7 @@ def estimate_flow_memory(config: VRTConfig, height: int, width: int) -> int:
 
 
 def estimate_prior_memory(config: VRTConfig, frames: int, height: int, width: int, device: torch.device) -> int:
-    """Estimate the peak memory of the frequency prior on whole frames of this size, in bytes; 0 without a prior."""
-    if not config.prior_step_px:
-        return 0
+    """Estimate the peak memory of the frequency prior on whole frames of this size, in bytes."""
     channels = config.in_chans
     row_bytes = 4 * frames * channels * width
     clip_bytes = height * (2 * row_bytes + 4 * frames * width)  # the clip and the estimate
@@ -214,8 +214,9 @@ def estimate_models_memory(
             for size, side in zip((height, width), sides, strict=True)
         )
         peak = max(peak, estimate_memory(config, window, tile_height, tile_width, dtype, device=device))
-        if card.task != "interpolate":
+        if config.uses_flows:
             peak = max(peak, estimate_flow_memory(config, height, width))
+        if config.prior_step_px:
             peak = max(peak, estimate_prior_memory(config, window, height, width, device))
         height, width = card.scale * height, card.scale * width
     return peak

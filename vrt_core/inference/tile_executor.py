@@ -91,7 +91,8 @@ class TileExecutor:
         """Return the peak memory on the network's device for so many padded frames (H, W), without the weights."""
         num_frames = min(num_frames, self._window_frames)
         peak = self._estimate_pass(num_frames, self.tiling(size).tile)
-        peak = max(peak, estimate_prior_memory(self.network.config, num_frames, *size, self.device))
+        if self.network.config.prior_step_px:
+            peak = max(peak, estimate_prior_memory(self.network.config, num_frames, *size, self.device))
         return max(peak, estimate_flow_memory(self.network.config, *size)) if self.network.uses_flows else peak
 
     def append_prior(self, clip: Tensor, context: RunContext) -> Tensor:

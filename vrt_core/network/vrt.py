@@ -39,12 +39,16 @@ class VRT(nn.Module):
     stage6: Stage
     stage7: Stage
     uses_flows: bool
-    """Whether frames are aligned by optical flow; interpolation networks do without."""
+    """Whether frames are aligned by optical flow."""
 
     def __init__(self, config: VRTConfig) -> None:
         super().__init__()
         self.config = config
-        self.uses_flows = config.pa_frames > 0
+        self.uses_flows = config.uses_flows
+        if config.prior_step_px:
+            self.prior = FrequencyPrior(config.prior_step_px)
+        if not config.depths:
+            return
         dim, body_dim = config.embed_dims[0], config.embed_dims[-1]
         rates = _drop_path_rates(config)
 
@@ -53,9 +57,7 @@ class VRT(nn.Module):
         if config.shutters:
             self.deconvolution = MotionDeconvolution(config.shutters)
             c_in += config.in_chans * (1 + self.deconvolution.num_estimates)
-        if config.prior_step_px:
-            self.prior = FrequencyPrior(config.prior_step_px)
-            c_in += config.in_chans
+        c_in += config.in_chans * bool(config.prior_step_px)
         self.conv_first = FrameConv(c_in, dim)
         if self.uses_flows or config.middle_flow:
             self.spynet = SpyNet(config.flow_channels)
@@ -83,7 +85,7 @@ class VRT(nn.Module):
     @property
     def min_size_px(self) -> int:
         """Smallest H and W: a window must fit at scale 1/8, where mutual attention compares frames by position."""
-        return self.size_multiple_px * max(self.config.window_size[1:])
+        return self.size_multiple_px * (max(self.config.window_size[1:]) if self.config.depths else 1)
 
     @property
     def num_input_frames(self) -> int | None:
@@ -124,6 +126,8 @@ class VRT(nn.Module):
                 f"sizes of at least {self.min_size_px} px in multiples of {self.size_multiple_px} px"
             )
         scale = self.config.upscale
+        if not self.config.depths:
+            return self.flow_frames(padded)[:, :T, :, :H, :W]
         if self.config.interpolates:
             return self._interpolate(padded, on_block)[..., :H, :W]
         return self._restore(padded, flows, on_block)[:, :T, :, : scale * H, : scale * W]

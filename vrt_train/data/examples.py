@@ -69,7 +69,8 @@ def denoise(rng: np.random.Generator, library: Library, config: DataConfig) -> E
         rows, columns = (slice(margin_px, size - margin_px) for size in frames.shape[2:])
         return frames[margin_frames : len(frames) - margin_frames, :, rows, columns].contiguous()
 
-    return Example(*map(crop, (inputs, clip.frames, clip.backward, clip.forward)), torch.tensor(clip.has_flow))
+    frames, backward, forward = (crop(field) for field in clip[:3])
+    return Example(crop(inputs), frames, backward, forward, torch.tensor(clip.has_flow))
 
 
 def with_probability(rng: np.random.Generator, probability: float) -> bool:

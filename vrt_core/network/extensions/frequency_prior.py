@@ -29,7 +29,7 @@ _OPPONENT = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
 """Rows: brightness, red against blue, green against both."""
 
 
-OnChunk = Callable[[], None] | None
+OnChunk = Callable[[], object] | None
 """Called before every chunk of blocks; an exception ends the pass."""
 
 
