@@ -6,6 +6,7 @@ and tiles, and cross-fades them.
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -64,7 +65,9 @@ def export_program(network: VRT, *, frames: int, height: int, width: int) -> tor
         if side % network.size_multiple_px:
             raise InputError(f"{name} ({side} px) must be a multiple of {network.size_multiple_px} px")
     channels = network.config.in_chans + network.config.nonblind_denoising
-    clip = torch.zeros(1, frames, channels, height, width, device=network.conv_first.weight.device)
+    clip = torch.zeros(
+        1, frames, channels, height, width, device=next(chain(network.parameters(), network.buffers())).device
+    )
     # fused attention leaves its result in an order of memory that no other runtime knows of
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         return torch.export.export(network, (clip,), strict=False)

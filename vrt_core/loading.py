@@ -132,7 +132,7 @@ def make_runner(
     Raises:
         InputError: If an option is wrong, or card and network do not fit each other.
     """
-    interpolates = not network.uses_flows
+    interpolates = network.config.interpolates
     if interpolates != (card.task == "interpolate"):
         does = "interpolates" if interpolates else "does not interpolate"
         raise InputError(f"model {card.name} is for the task {card.task!r}, but its network {does}")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.core.test_real_network import CONFIGS
+from tests.core.test_real_network import CONFIGS, task_of
 from tests.helpers.fake_restorers import FakeNetwork, fake_restorer, random_clip
 from vrt_core import InputError, WeightsError, build_network
 from vrt_core.hardware import devices
@@ -23,15 +23,15 @@ from vrt_core.options import RestoreOptions
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A small model for each task, with random weights."""
+    """A small model of each kind, with random weights."""
     folder = tmp_path_factory.mktemp("models")
     paths = {}
-    for task, config in CONFIGS.items():
-        paths[task] = folder / f"{task}.safetensors"
+    for name, config in CONFIGS.items():
+        paths[name] = folder / f"{name}.safetensors"
         card = ModelCard(
-            name=task, task=task, scale=config["upscale"], config=config, window_frames=5, overlap_frames=2
+            name=name, task=task_of(name), scale=config["upscale"], config=config, window_frames=5, overlap_frames=2
         )
-        save_weights(paths[task], build_network(**config).state_dict(), card=card)
+        save_weights(paths[name], build_network(**config).state_dict(), card=card)
     return paths
 
 
@@ -44,6 +44,15 @@ def test_a_file_says_what_it_is(files: dict[str, Path]) -> None:
     assert (restorer.device, restorer.dtype) == (torch.device("cpu"), torch.float32)
     assert (runner.window_frames, runner.overlap_frames) == (5, 2)
     assert isinstance(load_restorer(str(files["interpolate"]), device="cpu").runners[0], FrameInterpolator)
+
+
+def test_a_model_without_parameters_is_known_by_its_card(files: dict[str, Path], tmp_path: Path) -> None:
+    restorer = load_restorer(files["prior_alone"], device="cpu")
+    assert restorer.needs_sigma
+    assert restorer.restore(random_clip(2, 9, 8), sigma_255=20).shape == (2, 3, 9, 8)
+    save_weights(tmp_path / "empty.safetensors", {})
+    with pytest.raises(WeightsError, match="fits no model known"):
+        load_restorer(tmp_path / "empty.safetensors")
 
 
 def test_chains(files: dict[str, Path]) -> None:

@@ -10,10 +10,11 @@ import torch
 from tests.helpers.fake_restorers import by_windows, random_clip
 from tests.helpers.live_bytes import LiveBytes
 from vrt_core import build_network
-from vrt_core.inference.memory import estimate_flow_memory, estimate_memory
+from vrt_core.inference.memory import estimate_flow_memory, estimate_memory, estimate_prior_memory
 from vrt_core.inference.runner import ModelRunner
 from vrt_core.loading import make_runner
 from vrt_core.models.cards import ModelCard
+from vrt_core.network.ops import chunking
 from vrt_core.options import RestoreOptions
 from vrt_core.restorer import Restorer
 
@@ -31,9 +32,22 @@ SMALL: dict[str, Any] = {
 CONFIGS: dict[str, dict[str, Any]] = {
     "sr": {**SMALL, "upscale": 2, "pa_frames": 4},
     "denoise": {**SMALL, "upscale": 1, "pa_frames": 2, "nonblind_denoising": True},
+    "prior": {**SMALL, "upscale": 1, "pa_frames": 2, "nonblind_denoising": True, "prior_step_px": 6},
+    "prior_alone": {
+        "upscale": 1,
+        "depths": [],
+        "embed_dims": [],
+        "num_heads": [],
+        "nonblind_denoising": True,
+        "prior_step_px": 6,
+    },
     "deblur": {**SMALL, "upscale": 1, "pa_frames": 2, "shutters": [0.5, 1.0]},
     "interpolate": {**SMALL, "upscale": 1, "pa_frames": 0},
 }
+
+
+def task_of(name: str) -> str:
+    return "denoise" if name.startswith("prior") else name
 
 
 def small_runner(task: str, **options: Any) -> ModelRunner:
@@ -43,7 +57,9 @@ def small_runner(task: str, **options: Any) -> ModelRunner:
         for name, parameter in network.named_parameters():
             parameter.add_(torch.randn_like(parameter) * (0.05 if "spynet" in name else 0.02))
     window = 4 if task == "interpolate" else 5
-    card = ModelCard(name=task, task=task, scale=CONFIGS[task]["upscale"], window_frames=window, overlap_frames=2)
+    card = ModelCard(
+        name=task, task=task_of(task), scale=CONFIGS[task]["upscale"], window_frames=window, overlap_frames=2
+    )
     extras = {key: options.pop(key) for key in ("dtype", "device") if key in options}
     return make_runner(network, card, RestoreOptions(**options), **extras)
 
@@ -54,7 +70,14 @@ def small_restorer(task: str, **options: Any) -> Restorer:
 
 @pytest.mark.parametrize(
     ("task", "size", "tile"),
-    [("sr", (40, 35), 0), ("deblur", (50, 40), 32), ("denoise", (9, 50), 32), ("interpolate", (40, 35), 32)],
+    [
+        ("sr", (40, 35), 0),
+        ("deblur", (50, 40), 32),
+        ("denoise", (9, 50), 32),
+        ("prior", (40, 35), 32),
+        ("prior_alone", (40, 35), 32),
+        ("interpolate", (40, 35), 32),
+    ],
 )
 def test_entry_points_agree(task: str, size: tuple[int, int], tile: int) -> None:
     restorer = small_restorer(task, tile_px=tile)
@@ -164,6 +187,20 @@ def test_estimate_is_near_and_not_too_low(task: str, frames: int, change: dict, 
     estimate = estimate_memory(config, frames, side, side, dtype)
     assert live.peak <= estimate, (live.peak >> 10, estimate >> 10)
     assert estimate - constant < 2 * live.peak, (live.peak >> 10, estimate - constant >> 10)
+
+
+@pytest.mark.parametrize(("frames", "height", "width"), [(6, 96, 96), (18, 200, 64), (1, 64, 300)])
+def test_estimate_of_the_prior_is_near_and_not_too_low(
+    frames: int, height: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunking, "_PRIOR_BYTES", 16 << 20)
+    network = build_network(**CONFIGS["prior"])
+    clip = torch.rand(1, frames, 4, height, width)
+    with torch.inference_mode(), LiveBytes() as live:
+        network.append_prior(clip)
+    estimate = estimate_prior_memory(network.config, frames, height, width, torch.device("cpu"))
+    assert live.peak <= estimate, (live.peak >> 10, estimate >> 10)
+    assert estimate - (16 << 20) < 1.5 * live.peak, (live.peak >> 10, estimate >> 10)
 
 
 @pytest.mark.gpu

@@ -53,6 +53,9 @@ class FakeNetwork(nn.Module):
     def to_precision(self, dtype: torch.dtype) -> FakeNetwork:
         return self.to(dtype)
 
+    def flow_frames(self, clip: Tensor) -> Tensor:
+        return clip[..., :3, :, :]
+
     def flows(self, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
         assert a.shape[0] == 2, "both directions at once"
         assert a.shape[1] == 3

@@ -21,6 +21,7 @@ SMALL = {  # every branch, few blocks
 }
 KINDS = {
     "denoise": {"upscale": 1, "nonblind_denoising": True},
+    "denoise_prior": {"upscale": 1, "nonblind_denoising": True, "prior_step_px": 6},
     "deblur": {"upscale": 1, "shutters": [0.5, 1.0]},
     "sr": {"upscale": 4},
     "sr_two_hops": {"upscale": 2, "pa_frames": 4, "deformable_groups": 4},
@@ -205,6 +206,9 @@ def test_on_block_is_called_before_every_block():
         ({"embed_dims": [9] * 9}, "embed_dims"),
         ({"deformable_groups": 3}, "deformable_groups"),
         ({"shutters": [0.5, 1.5]}, "shutters"),
+        ({"prior_step_px": 5, "nonblind_denoising": True, "upscale": 1}, "prior_step_px"),
+        ({"prior_step_px": 4, "upscale": 1}, "noise level map"),
+        ({"depths": [], "embed_dims": [], "num_heads": []}, "depths"),
         ({"shutters": [0.5], "pa_frames": 0, "upscale": 1, "img_size": [4, 64, 64]}, "shutters"),
         ({"window": 8}, "unknown network setting 'window'"),
     ],

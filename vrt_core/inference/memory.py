@@ -11,6 +11,7 @@ import torch
 
 from ..models.cards import ModelCard
 from ..network import VRTConfig
+from ..network.extensions.frequency_prior import BLOCK_PX, REACH_PX
 from ..network.ops import chunking
 from ..options import RestoreOptions
 
@@ -49,6 +50,8 @@ def estimate_memory(
     """
     config = config if isinstance(config, VRTConfig) else VRTConfig.from_mapping(config)
     clip = _ClipSize(frames, height, width, dtype, torch.device(device))
+    if not config.depths:
+        return 2 * 4 * 7 * frames * height * width + _MIN_BYTES  # frames, noise level and prior, and a copy
     peaks = [_mutual_attention_bytes(config, clip), _stage8_bytes(config, clip), _head_bytes(config, clip)]
     if config.num_hops:
         peaks.append(_warping_bytes(config, clip))
@@ -168,6 +171,19 @@ def estimate_flow_memory(config: VRTConfig, height: int, width: int) -> int:
     return int(_MARGIN * 2 * 4 * (widest + 64) * (height + 31) * (width + 31)) + _MIN_BYTES
 
 
+def estimate_prior_memory(config: VRTConfig, frames: int, height: int, width: int, device: torch.device) -> int:
+    """Estimate the peak memory of the frequency prior on whole frames of this size, in bytes."""
+    channels = config.in_chans
+    row_bytes = 4 * frames * channels * width
+    clip_bytes = height * (2 * row_bytes + 4 * frames * width)  # the clip and the estimate
+    num_blocks = (height // config.prior_step_px + 3) * (width // config.prior_step_px + 3)
+    coefficients = channels * BLOCK_PX**2 // 2
+    chunk_bytes = min(
+        chunking.budget_bytes(device), num_blocks * chunking.filtered_block_bytes(frames, coefficients, 4)
+    )
+    return clip_bytes + chunking.prior_band_bytes(height, row_bytes, REACH_PX) + chunk_bytes + _MIN_BYTES
+
+
 def estimate_models_memory(
     cards: Sequence[ModelCard],
     options: RestoreOptions,
@@ -198,7 +214,9 @@ def estimate_models_memory(
             for size, side in zip((height, width), sides, strict=True)
         )
         peak = max(peak, estimate_memory(config, window, tile_height, tile_width, dtype, device=device))
-        if card.task != "interpolate":
+        if config.uses_flows:
             peak = max(peak, estimate_flow_memory(config, height, width))
+        if config.prior_step_px:
+            peak = max(peak, estimate_prior_memory(config, window, height, width, device))
         height, width = card.scale * height, card.scale * width
     return peak

@@ -123,11 +123,13 @@ class FrameRestorer(ModelRunner):
         for segment in window.segments:
             inputs = frames[segment.start - window.start : segment.stop - window.start]
             clip = self._pad(append_noise_level(inputs, self._noise_level(inputs, segment, context)))
+            clip = self._executor.append_prior(clip, context)
+            frames_read = segment if self.network.config.prior_step_px else None  # a prior depends on all of them
             flows = []
-            for n, first, second in zip(segment, clip, clip[1:], strict=False):
+            for n, first, second in zip(segment, clip, clip[1:], strict=False) if self.network.uses_flows else ():
                 context.raise_if_cancelled()
                 compute = partial(self._executor.flows_between, first, second)
-                flows.append(context.cached(("flows", n, size), compute))
+                flows.append(context.cached(("flows", n, size, frames_read), compute))
             numbers = [n for n in segment if n in weights]
             outputs = [n - segment.start for n in numbers]
             restored = self._executor.run(clip, flows, outputs, context, numbers=numbers, size=size)
@@ -136,6 +138,8 @@ class FrameRestorer(ModelRunner):
 
     def stream_cache_bytes(self, height: int, width: int) -> int:
         """Return the bytes of the flows of a window."""
+        if not self.network.uses_flows:
+            return 0
         height, width = self.padded_size(height, width)
         pair_bytes = sum(2 * 2 * 4 * (height >> i) * (width >> i) for i in range(4))
         return (self.window_frames - 1) * pair_bytes

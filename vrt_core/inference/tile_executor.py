@@ -19,7 +19,7 @@ from ..hardware.devices import is_out_of_memory, precision_name, release_unused,
 from ..hardware.streams import AsyncCopier
 from ..network import VRT, compile_parts
 from ..options import RestoreOptions
-from .memory import estimate_flow_memory, estimate_memory
+from .memory import estimate_flow_memory, estimate_memory, estimate_prior_memory
 from .progress import RunContext
 from .tile_plan import TileSize, TileSpan, Tiling, check_tile, choose_tile_size, make_tiling, smaller_tile_sizes
 
@@ -93,13 +93,28 @@ class TileExecutor:
 
     def estimate_bytes(self, num_frames: int, size: TileSize) -> int:
         """Return the peak memory on the network's device for so many padded frames (H, W), without the weights."""
-        peak = self._estimate_pass(min(num_frames, self._window_frames), self.tiling(size).tile)
+        num_frames = min(num_frames, self._window_frames)
+        peak = self._estimate_pass(num_frames, self.tiling(size).tile)
+        if self.network.config.prior_step_px:
+            peak = max(peak, estimate_prior_memory(self.network.config, num_frames, *size, self.device))
         return max(peak, estimate_flow_memory(self.network.config, *size)) if self.network.uses_flows else peak
+
+    def append_prior(self, clip: Tensor, context: RunContext) -> Tensor:
+        """Return a clip of padded frames with the estimate of the network's prior, if it has one; see ``VRT``.
+
+        Args:
+            clip: (T, C, H, W) float32.
+            context: Cancels.
+        """
+        if not self.network.config.prior_step_px:
+            return clip
+        with _inference_mode(self.device):
+            return self.network.append_prior(clip[None].to(self.device), context.raise_if_cancelled)[0].to(clip.device)
 
     def flows_between(self, first: Tensor, second: Tensor) -> PairFlows:
         """Return the flows between two neighbouring padded frames, (C, H, W) each."""
         with _inference_mode(self.device):
-            pair = torch.stack((first[:3], second[:3])).to(self.device)  # (2, 3, H, W)
+            pair = self.network.flow_frames(torch.stack((first, second))).to(self.device)  # (2, 3, H, W)
             levels = self._try_flows(pair)
             if levels is None:
                 release_unused(self.device)

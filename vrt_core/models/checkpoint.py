@@ -175,6 +175,8 @@ def matching_models(state_dict: Mapping[str, Tensor]) -> list[str]:
         state_dict: With or without index buffers.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in state_dict.items() if not _INDEX_BUFFER.fullmatch(name)}
+    if not shapes:
+        return []  # an empty file says nothing; models without parameters store their card
     cards = [card for card in (*MODELS.values(), *COMPONENTS.values()) if not card.links]
     return [card.name for card in cards if expected_shapes(card) == shapes]
 

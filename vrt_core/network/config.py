@@ -100,6 +100,10 @@ class VRTConfig:
     shutters: tuple[float, ...] = ()
     """Deblurring: candidate exposure times, in frames. Frames are deconvolved along the motion for each of them, and
     the network adds to a blend of the results; the published networks do not."""
+    prior_step_px: int = 0
+    """Denoising: spacing of the blocks of the frequency prior, in pixels; 0 for none. Flows are estimated on the
+    prior's frames, and the network adds to them; the published networks do without. With empty ``depths``, the prior is
+    the whole network."""
 
     def __post_init__(self) -> None:
         """Convert lists to tuples and reject impossible sizes."""
@@ -113,7 +117,7 @@ class VRTConfig:
                 raise InputError(
                     f"{name} has {len(getattr(self, name))} entries, depths has {groups}: give one for each"
                 )
-        if groups <= NUM_SCALED_STAGES:
+        if groups <= NUM_SCALED_STAGES and not (self.prior_step_px and not groups):
             raise InputError(f"depths has {groups} entries: 7 for stages 1-7 and at least one for stage 8 are needed")
         if self.pa_frames not in (0, 2, 4, 6):
             raise InputError(f"pa_frames ({self.pa_frames}) must be 0, 2, 4 or 6 neighbouring frames")
@@ -135,15 +139,22 @@ class VRTConfig:
                 f"shutters are for networks that align frames by optical flow (pa_frames 2 or more) and keep their "
                 f"size (upscale 1), not for pa_frames {self.pa_frames} and upscale {self.upscale}"
             )
+        if self.prior_step_px not in (0, 1, 2, 3, 4, 6, 12):
+            raise InputError(f"prior_step_px ({self.prior_step_px}) must be 0 (no prior), 1, 2, 3, 4, 6 or 12 px")
+        if self.prior_step_px and not (self.nonblind_denoising and self.pa_frames and self.upscale == 1):
+            raise InputError(
+                f"prior_step_px ({self.prior_step_px} px) is for networks that denoise with a noise level map, align "
+                f"frames by optical flow (pa_frames 2 or more) and keep their size (upscale 1)"
+            )
         for dim, heads in zip(self.embed_dims, self.num_heads, strict=True):
             if dim % heads or dim % 4:
                 raise InputError(f"embed_dims ({dim} channels) must be multiples of 4 and of num_heads ({heads})")
-        if self.pa_frames and (self.embed_dims[0] * self.num_hops) % self.deformable_groups:
+        if self.uses_flows and (self.embed_dims[0] * self.num_hops) % self.deformable_groups:
             raise InputError(
                 f"deformable_groups ({self.deformable_groups}) must divide the {self.embed_dims[0] * self.num_hops} "
                 f"channels of the {self.num_hops} frames aligned in one direction"
             )
-        if self.pa_frames and self.deformable_groups % self.num_hops:
+        if self.uses_flows and self.deformable_groups % self.num_hops:
             raise InputError(
                 f"deformable_groups ({self.deformable_groups}) must be a multiple of pa_frames / 2 ({self.num_hops})"
             )
@@ -175,6 +186,11 @@ class VRTConfig:
     def num_hops(self) -> int:
         """Neighbours aligned to a frame from each direction."""
         return self.pa_frames // 2
+
+    @property
+    def uses_flows(self) -> bool:
+        """Whether frames are aligned by optical flow; interpolation networks do without, and the prior alone."""
+        return bool(self.pa_frames and self.depths)
 
     @property
     def interpolates(self) -> bool:

@@ -16,7 +16,7 @@ from . import ops
 from .config import VRTConfig
 from .ops import Linear, WindowBatch, WindowSize
 
-OnBlock = Callable[[], None] | None
+OnBlock = Callable[[], object] | None
 """Called before every block; an exception ends the pass."""
 
 

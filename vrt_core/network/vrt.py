@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from . import ops
 from .config import NUM_SCALED_STAGES, VRTConfig
+from .extensions.frequency_prior import FrequencyPrior
 from .extensions.midpoint_flow import warp_to_midpoint
 from .extensions.motion_deconvolution import MotionDeconvolution
 from .flow import FlowPyramid, Flows
@@ -38,12 +39,16 @@ class VRT(nn.Module):
     stage6: Stage
     stage7: Stage
     uses_flows: bool
-    """Whether frames are aligned by optical flow; interpolation networks do without."""
+    """Whether frames are aligned by optical flow."""
 
     def __init__(self, config: VRTConfig) -> None:
         super().__init__()
         self.config = config
-        self.uses_flows = config.pa_frames > 0
+        self.uses_flows = config.uses_flows
+        if config.prior_step_px:
+            self.prior = FrequencyPrior(config.prior_step_px)
+        if not config.depths:
+            return
         dim, body_dim = config.embed_dims[0], config.embed_dims[-1]
         rates = _drop_path_rates(config)
 
@@ -52,6 +57,7 @@ class VRT(nn.Module):
         if config.shutters:
             self.deconvolution = MotionDeconvolution(config.shutters)
             c_in += config.in_chans * (1 + self.deconvolution.num_estimates)
+        c_in += config.in_chans * bool(config.prior_step_px)
         self.conv_first = FrameConv(c_in, dim)
         if self.uses_flows or config.middle_flow:
             self.spynet = SpyNet(config.flow_channels)
@@ -79,7 +85,7 @@ class VRT(nn.Module):
     @property
     def min_size_px(self) -> int:
         """Smallest H and W: a window must fit at scale 1/8, where mutual attention compares frames by position."""
-        return self.size_multiple_px * max(self.config.window_size[1:])
+        return self.size_multiple_px * (max(self.config.window_size[1:]) if self.config.depths else 1)
 
     @property
     def num_input_frames(self) -> int | None:
@@ -94,7 +100,8 @@ class VRT(nn.Module):
         needs, a lone frame is repeated, and the result is cropped.
 
         Args:
-            clip: RGB in [0, 1], (N, T, C, H, W); C is 3, or 4 with the noise level (sigma / 255) last.
+            clip: RGB in [0, 1], (N, T, C, H, W); C is 3, or 4 with the noise level (sigma / 255) last. A network with
+                a frequency prior also takes the 7 channels of ``append_prior``.
             flows: Flows between neighbouring frames, if known; H and W must then fit the network without padding.
             on_block: Called before every block; an exception ends the pass.
 
@@ -106,17 +113,21 @@ class VRT(nn.Module):
             InputError: If rank or channels do not fit, or flows are given for a size that needs padding.
         """
         channels = self.config.in_chans + self.config.nonblind_denoising
-        if clip.ndim != 5 or clip.shape[2] != channels or 0 in clip.shape:
-            raise InputError(f"clip has shape {tuple(clip.shape)}, expected (N, T, {channels}, H, W), none of them 0")
+        accepted = {channels, channels + self.config.in_chans} if self.config.prior_step_px else {channels}
+        if clip.ndim != 5 or clip.shape[2] not in accepted or 0 in clip.shape:
+            expected = " or ".join(f"(N, T, {count}, H, W)" for count in sorted(accepted))
+            raise InputError(f"clip has shape {tuple(clip.shape)}, expected {expected}, none of them 0")
         _, T, _, H, W = clip.shape
         clip = clip.float()  # flows, sampling and the frames themselves stay in float32 whatever the weights are in
-        padded = self._pad(clip)
-        if flows is not None and padded.shape != clip.shape:
+        padded = self._pad(clip, on_block)
+        if flows is not None and (padded.shape[1], *padded.shape[3:]) != (T, H, W):
             raise InputError(
                 f"flows were given with a clip of {T} frames of {H}x{W} px; it must have at least 2 frames then, and "
                 f"sizes of at least {self.min_size_px} px in multiples of {self.size_multiple_px} px"
             )
         scale = self.config.upscale
+        if not self.config.depths:
+            return self.flow_frames(padded)[:, :T, :, :H, :W]
         if self.config.interpolates:
             return self._interpolate(padded, on_block)[..., :H, :W]
         return self._restore(padded, flows, on_block)[:, :T, :, : scale * H, : scale * W]
@@ -126,8 +137,28 @@ class VRT(nn.Module):
         """Return flow_a_to_b of frames (N, 3, H, W): four levels, level i (N, 2, H / 2^i, W / 2^i) float32."""
         return self.spynet(a, b)
 
+    def append_prior(self, clip: Tensor, on_block: OnBlock = None) -> Tensor:
+        """Return a clip with the prior's estimate of its frames as last channels; the clip itself without a prior.
+
+        Args:
+            clip: (N, T, 4, H, W) float32, the noise level last.
+            on_block: Called now and then; an exception ends the computation.
+
+        Returns:
+            (N, T, 7, H, W).
+        """
+        if not self.config.prior_step_px:
+            return clip
+        channels = self.config.in_chans
+        return torch.cat((clip, self.prior(clip[:, :, :channels], clip[:, :, channels:], on_block)), dim=2)
+
+    def flow_frames(self, clip: Tensor) -> Tensor:
+        """Return the frames (..., 3, H, W) that flows are estimated on: the prior's, where ``clip`` has them."""
+        return clip[..., -3:, :, :] if clip.shape[-3] > 4 else clip[..., :3, :, :]
+
     def clip_flows(self, clip: Tensor) -> Flows:
-        """Return the flows between all neighbours of a clip (N, T, 3, H, W), T >= 2."""
+        """Return the flows between all neighbours of a clip (N, T, C, H, W), T >= 2; C as ``forward`` takes it."""
+        clip = self.flow_frames(clip)
         N, T = clip.shape[:2]
         frames, successors = clip[:, :-1].flatten(0, 1), clip[:, 1:].flatten(0, 1)  # (N * (T-1), 3, H, W)
         backward = tuple(flow.unflatten(0, (N, T - 1)) for flow in self.flows(frames, successors))
@@ -137,32 +168,35 @@ class VRT(nn.Module):
     def to_precision(self, dtype: torch.dtype) -> VRT:
         """Cast the weights to ``dtype`` and return self.
 
-        SpyNet and motion deconvolution stay in float32, because flows are positions.
+        SpyNet, motion deconvolution and the frequency prior stay in float32: flows are positions, spectra have a wide
+        range.
         """
         for name, child in self.named_children():
-            child.to(torch.float32 if name in ("spynet", "deconvolution") else dtype)
+            child.to(torch.float32 if name in ("spynet", "deconvolution", "prior") else dtype)
         return self
 
     def _restore(self, clip: Tensor, flows: Flows | None, on_block: OnBlock) -> Tensor:
         """Restore a padded clip (N, T, C, H, W): (N, T, 3, sH, sW)."""
-        rgb, noise_level = clip[:, :, : self.config.in_chans], clip[:, :, self.config.in_chans :]
-        flows = self.clip_flows(rgb) if flows is None else flows
-        x, base = self._first_features(rgb, noise_level, flows[0][0], flows[1][0])
+        flows = self.clip_flows(clip) if flows is None else flows
+        x, base = self._first_features(clip, flows[0][0], flows[1][0])
         x = ops.add_(self._features(x, flows, on_block), x)  # (N, T, C, H, W)
-        return base + self.conv_last(x) if self.config.upscale == 1 else self._enlarge(x, rgb)
+        return base + self.conv_last(x) if self.config.upscale == 1 else self._enlarge(x, base)
 
-    def _first_features(
-        self, rgb: Tensor, noise_level: Tensor, backward: Tensor, forward: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _first_features(self, clip: Tensor, backward: Tensor, forward: Tensor) -> tuple[Tensor, Tensor]:
         """Return the features of ``conv_first``, and the frames that the network's output is added to.
 
         Args:
-            rgb: Frames, (N, T, 3, H, W).
-            noise_level: Noise level map, (N, T, 1, H, W), or no channel at all.
+            clip: Frames, (N, T, C, H, W): RGB, noise level map and the prior's frames, if the network has them.
             backward: flow(t, t+1), (N, T-1, 2, H, W).
             forward: flow(t+1, t), likewise.
         """
+        rgb, noise_level, prior = clip.split_with_sizes(
+            (3, self.config.nonblind_denoising, 3 * bool(self.config.prior_step_px)), dim=2
+        )
         inputs, base = [rgb, warp_neighbours(rgb, backward, forward), noise_level], rgb
+        if self.config.prior_step_px:
+            inputs.append(rgb - prior)
+            base = prior
         if self.config.shutters:
             inputs.append(self.deconvolution(rgb, backward, forward))
             base = rgb + inputs[-1][:, :, : rgb.shape[2]]
@@ -237,10 +271,12 @@ class VRT(nn.Module):
             out.append(self.restore_midpoint(frames, base, mean, on_block))
         return torch.stack(out, dim=1)
 
-    def _pad(self, clip: Tensor) -> Tensor:
-        """Mirror a clip (N, T, C, H, W) to a size that the network takes."""
+    def _pad(self, clip: Tensor, on_block: OnBlock) -> Tensor:
+        """Mirror a clip (N, T, C, H, W) to a size that the network takes, and append the prior if it is missing."""
         for dim in (3, 4):
             clip = mirror_pad(clip, dim, padded_size(clip.shape[dim], self.size_multiple_px, self.min_size_px))
+        if clip.shape[2] == 4:  # before frames are repeated, whose noise would pass for signal
+            clip = self.append_prior(clip, on_block)
         T = clip.shape[1]
         if not self.config.interpolates:
             return mirror_pad(clip, 1, max(T, 2))

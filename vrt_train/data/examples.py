@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vrt_core import estimate_sigma
+from vrt_core.network.extensions.frequency_prior import FrequencyPrior
 
 from ..evaluation.metrics import psnr
 from .camera_noise import add_camera_noise, compress
@@ -19,6 +20,7 @@ from .photos import Exposure
 
 MAX_BLURRED_DB = 35.0  # PSNR of a blurred clip; sharper ones teach little and are drawn again
 MAX_BLUR_DRAWS = 5
+PRIOR_MARGIN_FRAMES, PRIOR_MARGIN_PX = 2, 12  # on every side of a crop, so that its frequency prior has no border
 REPEATED_END_SHARE = 0.3  # of the interpolation clips: the first or last frame is repeated, as at the ends of a video
 
 
@@ -39,8 +41,12 @@ class Example(NamedTuple):
 
 
 def denoise(rng: np.random.Generator, library: Library, config: DataConfig) -> Example:
-    """Add Gaussian or camera noise, optionally compress; the noise level is the fourth channel of the input."""
-    clip = library.draw(rng, config.num_frames, config.crop_px, config.film_share)
+    """Add Gaussian or camera noise, optionally compress; the noise level is the fourth channel of the input.
+
+    For networks with a frequency prior, its estimate follows as channels 5 to 7.
+    """
+    margin_frames, margin_px = (PRIOR_MARGIN_FRAMES, PRIOR_MARGIN_PX) if config.prior_step_px else (0, 0)
+    clip = library.draw(rng, config.num_frames + 2 * margin_frames, config.crop_px + 2 * margin_px, config.film_share)
     sigma_255 = float(rng.uniform(*config.sigma_255))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     has_camera_noise = with_probability(rng, config.camera_share)
@@ -55,7 +61,16 @@ def denoise(rng: np.random.Generator, library: Library, config: DataConfig) -> E
         sigma_255 = estimate_sigma(noisy)
     noise_level = torch.full_like(noisy[:, :1], sigma_255 / 255)
     inputs = torch.cat([noisy, noise_level], dim=1)  # (T, 4, H, W)
-    return Example(inputs, clip.frames, clip.backward, clip.forward, torch.tensor(clip.has_flow))
+    if config.prior_step_px:
+        estimate = FrequencyPrior(config.prior_step_px)(noisy[None], noise_level[None])[0]
+        inputs = torch.cat([inputs, estimate], dim=1)  # (T, 7, H, W)
+
+    def crop(frames: Tensor) -> Tensor:
+        rows, columns = (slice(margin_px, size - margin_px) for size in frames.shape[2:])
+        return frames[margin_frames : len(frames) - margin_frames, :, rows, columns].contiguous()
+
+    frames, backward, forward = (crop(field) for field in clip[:3])
+    return Example(crop(inputs), frames, backward, forward, torch.tensor(clip.has_flow))
 
 
 def with_probability(rng: np.random.Generator, probability: float) -> bool:
@@ -132,9 +147,10 @@ TASKS: dict[str, Callable[[np.random.Generator, Library, DataConfig], Example]] 
 def baseline(task: str, inputs: Tensor, scale: int) -> Tensor:
     """Return the trivial solution of a task: (..., T, C, H, W) -> (..., T', 3, sH, sW).
 
-    It is the input itself, its bicubic enlargement (SR), or the mean of the two middle frames (interpolation).
+    It is the input itself or the frequency prior's estimate of it, its bicubic enlargement (SR), or the mean of the two
+    middle frames (interpolation).
     """
-    rgb = inputs[..., :3, :, :]
+    rgb = inputs[..., :3, :, :] if inputs.shape[-3] <= 4 else inputs[..., -3:, :, :]
     if task == "sr":
         return enlarge(rgb, scale)
     if task == "interpolate":

@@ -84,6 +84,7 @@ class TrainConfig:
             table = values.get("data", {}) | values[name] if name == "final_data" else values[name]
             values[name] = {key: tuple(x) if isinstance(x, list) else x for key, x in table.items()}
         for name in {"data", "final_data"} & values.keys():
+            values[name].setdefault("prior_step_px", values["network"].get("prior_step_px", 0))
             values[name] = DataConfig(**values[name])
         return cls(**values)
 

@@ -69,7 +69,7 @@ def restoration_loss(network: VRT, batch: Example, config: TrainConfig) -> tuple
     Returns:
         The loss, a scalar, and the terms for the log.
     """
-    flows = network.clip_flows(batch.input[:, :, :3])
+    flows = network.clip_flows(batch.input)
     with bf16_autocast(config.bf16, batch.input.device):
         output = network(batch.input, flows=flows)
     loss = charbonnier(output, batch.target, config.epsilon)

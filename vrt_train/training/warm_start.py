@@ -22,9 +22,9 @@ def warm_start(network: VRT, model: str, sha256: str | None = None) -> list[str]
     """Copy the parameters of a model whose names and shapes match, in place.
 
     If the first convolutions have different numbers of input channels, the common ones are copied: in both, the frame
-    is first and the warped neighbours follow. Blocks that the model lacks start as the identity, so a deeper network
-    starts with the output of the shallower one. If any other parameter has no match, the last convolution is set to
-    zero: the network starts with its base, for SR the bilinear enlargement.
+    is first, and the warped neighbours and the noise level follow. Blocks that the model lacks start as the identity,
+    so a deeper network starts with the output of the shallower one. If any other parameter has no match, the last
+    convolution is set to zero: the network starts with its base, for SR the bilinear enlargement.
 
     Args:
         network: Network to initialise.
@@ -51,7 +51,8 @@ def warm_start(network: VRT, model: str, sha256: str | None = None) -> list[str]
             continue
         other = source_parameters.get(name)
         if other is not None and name == "conv_first.weight" and other.shape[1] != parameter.shape[1]:
-            common = min(other.shape[1] - source.config.nonblind_denoising, parameter.shape[1])
+            only_source = source.config.nonblind_denoising and not network.config.nonblind_denoising
+            common = min(other.shape[1] - only_source, parameter.shape[1])
             parameter[:, :common] = other[:, :common]
             missing.append(name)
         elif other is None or other.shape != parameter.shape:

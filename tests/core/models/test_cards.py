@@ -68,7 +68,7 @@ def test_shipped_models_have_no_address_and_an_open_licence() -> None:
 def test_a_unique_prefix_of_a_name_is_enough() -> None:
     assert find_model("001").name == "001_VRT_videosr_bi_REDS_6frames"
     assert find_model("008_vrt_VIDEOdenoising_davis").name == "008_VRT_videodenoising_DAVIS"
-    assert find_model("denoise").name == "denoise-small"
+    assert find_model("footage").name == "footage-small"
 
 
 @pytest.mark.parametrize(

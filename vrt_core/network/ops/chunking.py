@@ -16,6 +16,8 @@ from .mode import use_reference
 
 NUM_TAPS = 9
 """Sampling points of a 3x3 deformable convolution."""
+_PRIOR_BYTES, _PRIOR_COPIES = 1 << 30, 7
+"""Of the frequency prior: bytes of a band of frames, and copies of them: noisy, pilots, sums and weights."""
 
 
 def budget_bytes(device: torch.device) -> int:
@@ -99,3 +101,32 @@ def deconvolved_frame_bytes(channels: int, num_samples: int, pixels: int, itemsi
         itemsize: Bytes of one number.
     """
     return num_samples * (channels + 6) * pixels * itemsize
+
+
+def filtered_block_bytes(frames: int, coefficients: int, itemsize: int) -> int:
+    """Return the bytes of one block in the frequency prior: spectra of the noisy frames, the pilot and the result.
+
+    Args:
+        frames: T.
+        coefficients: Channels times spatial frequencies.
+        itemsize: Bytes of one number.
+    """
+    return 2 * coefficients * 4 * (frames + min(frames, 5)) * itemsize
+
+
+def prior_band_height(height: int, row_bytes: int, reach_px: int) -> int:
+    """Return the rows of the bands in which the frequency prior filters frames: whole frames while they fit 1 GiB.
+
+    Args:
+        height: H.
+        row_bytes: Bytes of one row of all frames and channels.
+        reach_px: Rows that a band reads on either side; bands are multiples of it.
+    """
+    fitting = _PRIOR_BYTES // (_PRIOR_COPIES * row_bytes)
+    return height if height <= fitting else max((fitting - 2 * reach_px) // reach_px, 2) * reach_px
+
+
+def prior_band_bytes(height: int, row_bytes: int, reach_px: int) -> int:
+    """Return the bytes of the frames that the frequency prior holds; arguments as for ``prior_band_height``."""
+    band = prior_band_height(height, row_bytes, reach_px)
+    return _PRIOR_COPIES * row_bytes * min(band + 2 * reach_px, height)
