@@ -2,17 +2,20 @@
 
 import itertools
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
 
 from vrt_media.clip import IMAGE_SUFFIXES, FrameReader, FrameWriter, MediaError
+from vrt_media.container import count_packets
 from vrt_media.encoding import Encoding
-from vrt_media.images import CODECS, ImageReader, ImageWriter
+from vrt_media.image_writer import CODECS, ImageWriter, SingleImageWriter
+from vrt_media.images import ImageReader
 from vrt_media.reader import VideoReader
 from vrt_media.writer import OutputShape, VideoWriter
+
+from .progress import count
 
 if TYPE_CHECKING:
     from vrt_core import Restorer
@@ -58,13 +61,14 @@ class OutputTarget:
     """The output of one job; opened when the first frame is about to be restored.
 
     Attributes:
-        name: Name for messages.
         description: Encoder and format, once open.
         left_out: One line for each stream that the output cannot hold, once open.
     """
 
-    def __init__(self, output: str, reader: FrameReader, restorer: "Restorer", encoding: Encoding) -> None:
-        self._output, self._reader, self._encoding = output, reader, encoding
+    def __init__(
+        self, output: str, reader: FrameReader, restorer: "Restorer", encoding: Encoding, *, overwrite: bool
+    ) -> None:
+        self._output, self._reader, self._encoding, self._overwrite = output, reader, encoding, overwrite
         self._factor = restorer.frame_factor
         self._shape = OutputShape(
             height=reader.info.height * restorer.scale,
@@ -72,29 +76,53 @@ class OutputTarget:
             rate=reader.info.rate * self._factor,
             time_base=reader.info.time_base / self._factor,
         )
-        self.name = "standard output" if output == "-" else output
         self.description = ""
         self.left_out: list[str] = []
+        self._writer: FrameWriter | None = None
+
+    @property
+    def name(self) -> str:
+        """Where the frames are, for messages."""
+        result = self._writer.result if self._writer else None
+        return str(result) if result else "standard output" if self._output == "-" else self._output
+
+    def describe_result(self) -> str:
+        """Return how many frames can be read from what was written, and where they are."""
+        writer, result = self._writer, self._writer.result if self._writer else None
+        num_frames = writer.num_frames if writer else 0
+        if result is None:
+            place = f" written to {self.name}" if num_frames else ""
+            return f"{count(num_frames, 'frame')}{place}" if place else "nothing was written"
+        if isinstance(writer, VideoWriter):  # frames that wait in the encoder may be lost with the disk
+            num_frames = count_packets(result)
+        return f"{count(num_frames, 'frame')} kept in {result}"
 
     def open(self) -> FrameWriter:
         """Open the output.
 
         Raises:
-            MediaError: If format, encoder and container do not fit each other.
+            MediaError: If format, encoder and container do not fit each other, or if an input would be replaced.
         """
         is_image = self._output != "-" and Path(self._output).suffix.lower() in CODECS
         if is_folder(self._output) or is_image:
-            return self._open_images(single=is_image and not is_folder(self._output))
-        return self._open_video()
+            self._writer = self._open_images(single=is_image and not is_folder(self._output))
+        else:
+            self._writer = self._open_video()
+        return self._writer
 
-    def _open_images(self, single: bool) -> ImageWriter:
+    def _open_images(self, single: bool) -> ImageWriter | SingleImageWriter:
         info = self._reader.info
         num_frames = (info.num_frames or 1) * self._factor
         if single and num_frames > 1:
             raise MediaError(f"{self._output} can hold one frame, not {num_frames}; give a folder, or --frames 1")
         is_deep = max(c.bits for c in av.VideoFormat(info.pix_fmt, 16, 16).components) > 8
         self.description = f"{self._shape.width}x{self._shape.height}, {16 if is_deep else 8}-bit images"
-        return ImageWriter(Path(self._output), names=self._image_names(), deep=is_deep)
+        path = Path(self._output)
+        self._check_inputs([path] if single else [path / f"{name}.png" for name in self._names_of_images()])
+        if single:
+            return SingleImageWriter(path, deep=is_deep, overwrite=self._overwrite)
+        names = self._names_of_images() or (f"{n:06d}" for n in itertools.count())
+        return ImageWriter(path, names=iter(names), deep=is_deep, overwrite=self._overwrite)
 
     def _open_video(self) -> VideoWriter:
         video = self._reader if isinstance(self._reader, VideoReader) else None
@@ -106,6 +134,7 @@ class OutputTarget:
             streams=video.copied_streams if video else (),
             metadata=video.metadata if video else None,
             chapters=video.chapters if video else (),
+            overwrite=self._overwrite,
         )
         others = video.other_streams if video else []
         self.left_out = writer.left_out + [f"{s.type} stream {s.index}" for s in others]
@@ -113,8 +142,22 @@ class OutputTarget:
         self.description = f"{self._shape.width}x{self._shape.height} {writer.pix_fmt}, {encoder}"
         return writer
 
-    def _image_names(self) -> Iterator[str]:
-        """Return names for the images: those of the input's images if there are as many, else numbers."""
-        if isinstance(self._reader, ImageReader) and self._factor == 1:
-            return iter(self._reader.names)
-        return (f"{n:06d}" for n in itertools.count())
+    def _names_of_images(self) -> list[str]:
+        """Return a name for each image of an input of images: those of the input if there are as many, else numbers."""
+        if not isinstance(self._reader, ImageReader):
+            return []
+        names = self._reader.names
+        return names if self._factor == 1 else [f"{n:06d}" for n in range(len(names) * self._factor)]
+
+    def _check_inputs(self, outputs: list[Path]) -> None:
+        """Check that no output is an input, whatever their names."""
+        inputs = {file_id(path) for path in self._reader.paths} if isinstance(self._reader, ImageReader) else set()
+        for path in outputs:
+            if path.exists() and file_id(path) in inputs:
+                raise MediaError(f"{path} is the input; choose another name")
+
+
+def file_id(path: Path) -> tuple[int, int]:
+    """Return what tells a file from all others on this machine."""
+    status = path.stat()
+    return status.st_dev, status.st_ino

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ class FrameWriter(Protocol):
     num_frames: int
     """Frames written so far."""
 
+    @property
+    def result(self) -> Path | None:
+        """Where the frames are: in a part, or under the final name once `close` gave it; None for a pipe."""
+        ...
+
     def write(self, rgb: Tensor, pts: int) -> None:
         """Write a frame, (3, H, W); `pts` is in units of the writer's time base."""
         ...
@@ -84,9 +90,13 @@ class FrameWriter(Protocol):
         ...
 
     def close(self, *, complete: bool = True) -> None:
-        """Finish the output and give it its final name; if not `complete`, other streams end with the last frame."""
+        """Finish the output and give it its final name.
+
+        If not `complete`, other streams end with the last frame, and nothing is replaced: the part keeps its name if
+        the final one is taken.
+        """
         ...
 
     def discard(self) -> None:
-        """Delete the output."""
+        """Delete what was written; an output of another job or run is never touched."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 from fractions import Fraction
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 import av
-from av.container import InputContainer
+from av.container import Container, InputContainer
 from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -33,6 +34,12 @@ def name_of(source: MediaFile) -> str:
     return "the video in memory"
 
 
+def local_path(container: Container) -> Path | None:
+    """Return the path of an open file, None for pipes, URLs and files in memory."""
+    path = Path(container.name.removeprefix("file:"))
+    return path if container.name.startswith("file:") and path.is_file() else None
+
+
 def open_input(source: MediaFile) -> InputContainer:
     """Open a file.
 
@@ -41,11 +48,14 @@ def open_input(source: MediaFile) -> InputContainer:
     """
     name = name_of(source)
     is_piped = str(source) == "-"
+    if is_piped and sys.stdin is None:
+        raise MediaError("- reads y4m from standard input, which is closed")
     if is_piped and sys.stdin.isatty():
         raise MediaError("- reads y4m from standard input, but nothing is piped into it")
     path = Path(source) if isinstance(source, (str, Path)) else None
+    is_url = isinstance(source, str) and "://" in source and not os.path.exists(source)
     try:
-        return av.open("pipe:0" if is_piped else source if path is None else str(source), "r")
+        return av.open("pipe:0" if is_piped else source if path is None or is_url else f"file:{path}", "r")
     except InvalidDataError as error:
         is_empty = path is not None and path.is_file() and not path.stat().st_size
         reason = "it is empty (0 bytes)" if is_empty else f"no video or image that can be read ({error.strerror})"
@@ -78,12 +88,21 @@ def count_frames(stream: VideoStream, rate: Fraction) -> int | None:
     """
     if stream.frames:
         return stream.frames
-    path = Path(stream.container.name)
-    if path.is_file() and path.stat().st_size <= MAX_COUNTED_BYTES:
-        with suppress(FFmpegError), av.open(str(path)) as again:
-            return sum(packet.size > 0 for packet in again.demux(again.streams[stream.index])) or None
+    path = local_path(stream.container)
+    if path is not None and path.stat().st_size <= MAX_COUNTED_BYTES:
+        return count_packets(path, stream.index) or None
     seconds = duration_seconds(stream)
     return None if seconds is None else round(seconds * rate)
+
+
+def count_packets(path: Path, index: int | None = None) -> int:
+    """Return the number of packets of a stream, by default of the first video, up to the first that cannot be read."""
+    num_packets = 0
+    with suppress(FFmpegError, IndexError), av.open(f"file:{path}") as container:
+        stream = container.streams.video[0] if index is None else container.streams[index]
+        for packet in container.demux(stream):
+            num_packets += packet.size > 0
+    return num_packets
 
 
 def duration_seconds(stream: VideoStream) -> Fraction | None:

@@ -1,24 +1,22 @@
-"""Readers and writers of image folders and single images."""
+"""Reader of image folders and single images."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import av
 import torch
 from av.error import FFmpegError
-from torch import Tensor
 
 from .clip import IMAGE_SUFFIXES, ClipInfo, MediaError, TimedFrame
-from .colour import FULL, RGB, Colour, colour_of
-from .planes import read_rgb, write_rgb
-
-CODECS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}
-"""Encoder of each suffix that can be written: lossless formats of 8 and 16 bits."""
+from .colour import colour_of
+from .planes import read_rgb
 
 
 def natural_key(path: Path) -> list[str | int]:
@@ -41,6 +39,19 @@ def list_images(folder: Path) -> list[Path]:
     return paths
 
 
+def unique_names(paths: list[Path]) -> list[str]:
+    """Return a name for each file: its stem, or its whole name where stems are equal but for upper and lower case."""
+    stems = Counter(path.stem.casefold() for path in paths)
+    names = [path.stem if stems[path.stem.casefold()] == 1 else path.name for path in paths]
+    taken: set[str] = set()
+    for n, name in enumerate(names):
+        numbers = count(2)
+        while names[n].casefold() in taken:
+            names[n] = f"{name}_{next(numbers)}"
+        taken.add(names[n].casefold())
+    return names
+
+
 def read_image(path: Path) -> av.VideoFrame:
     """Decode one image.
 
@@ -59,7 +70,8 @@ class ImageReader:
 
     Attributes:
         info: Size, colour and length of the clip, and the rate it was opened with.
-        names: File names without suffix, one per frame.
+        names: A name for each frame: that of its file, without suffix unless two would be equal then.
+        paths: The files.
     """
 
     def __init__(
@@ -83,12 +95,12 @@ class ImageReader:
         Raises:
             MediaError: If there are no images, or if the first cannot be read.
         """
-        self._paths = (list_images(path) if path.is_dir() else [path])[start:][:limit]
-        if not self._paths:
+        self.paths = (list_images(path) if path.is_dir() else [path])[start:][:limit]
+        if not self.paths:
             raise MediaError(f"{path}: no image {start} in it")
         self._device = device
-        self.names = [p.stem for p in self._paths]
-        frame = read_image(self._paths[0])
+        self.names = unique_names(self.paths)
+        frame = read_image(self.paths[0])
         self.info = ClipInfo(
             height=frame.height,
             width=frame.width,
@@ -96,7 +108,7 @@ class ImageReader:
             pix_fmt=frame.format.name,
             rate=rate,
             time_base=1 / rate,
-            num_frames=len(self._paths),
+            num_frames=len(self.paths),
         )
 
     def frames(self, on_packet: Callable[[Any], object]) -> Iterator[TimedFrame]:
@@ -106,77 +118,14 @@ class ImageReader:
             MediaError: If an image cannot be read, or has another size than the first.
         """
         size = (self.info.height, self.info.width)
-        for number, path in enumerate(self._paths):
+        for number, path in enumerate(self.paths):
             frame = read_image(path)
             if (frame.height, frame.width) != size:
                 raise MediaError(
-                    f"{path}: {frame.width}x{frame.height} pixels, but {self._paths[0].name} has "
+                    f"{path}: {frame.width}x{frame.height} pixels, but {self.paths[0].name} has "
                     f"{size[1]}x{size[0]}; all images of a clip need one size"
                 )
             yield TimedFrame(read_rgb(frame, colour_of(frame), device=self._device), number)
 
     def close(self) -> None:
         """Do nothing: no file is open."""
-
-
-class ImageWriter:
-    """Writes a folder of images, or one image; a `FrameWriter`. A file gets its name when it is complete.
-
-    Attributes:
-        num_frames: Images written so far.
-    """
-
-    def __init__(self, path: Path, *, names: Iterator[str], deep: bool, suffix: str = ".png") -> None:
-        """Create the folder.
-
-        Args:
-            path: Folder; or a file with a suffix of `CODECS`, for a single image.
-            names: Name of each image, without suffix.
-            deep: Whether to write 16 bits per channel instead of 8.
-            suffix: Suffix of the files, one of `CODECS`.
-        """
-        self.num_frames = 0
-        self._single = path if path.suffix.lower() in CODECS else None
-        self._folder = path.parent if self._single else path
-        self._suffix = path.suffix.lower() if self._single else suffix
-        self._names = names
-        big_endian = CODECS[self._suffix] == "png"
-        self._pix_fmt = ("rgb48be" if big_endian else "rgb48le") if deep else "rgb24"
-        self._folder.mkdir(parents=True, exist_ok=True)
-
-    def write(self, rgb: Tensor, pts: int) -> None:
-        """Write one image, (3, H, W); images have no time stamps.
-
-        Raises:
-            MediaError: If this is the second image for a single file.
-        """
-        if self._single and self.num_frames:
-            raise MediaError(f"{self._single}: more than one frame; give a folder to hold them")
-        path = self._single or self._folder / f"{next(self._names)}{self._suffix}"
-        write_image(rgb, path, self._pix_fmt)
-        self.num_frames += 1
-
-    def copy(self, packet: Any) -> None:
-        """Do nothing: images have no other streams."""
-
-    def close(self, *, complete: bool = True) -> None:
-        """Do nothing: every image is complete."""
-
-    def discard(self) -> None:
-        """Delete the folder if it is empty."""
-        if not self._single and not any(self._folder.iterdir()):
-            self._folder.rmdir()
-
-
-def write_image(rgb: Tensor, path: Path, pix_fmt: str = "rgb24") -> None:
-    """Write (3, H, W) as PNG or TIFF, by the suffix, under a temporary name first."""
-    colour = Colour(matrix=RGB, full_range=True)
-    frame = write_rgb(rgb, pix_fmt, colour)
-    encoder = av.CodecContext.create(CODECS[path.suffix.lower()], "w")
-    assert isinstance(encoder, av.VideoCodecContext)
-    encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, pix_fmt
-    encoder.time_base, encoder.color_range = Fraction(1), FULL
-    data = b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)

@@ -85,7 +85,7 @@ def restore(
     restorer = _load_restorer(model, options)
     label = Path(model).stem if Path(model).is_file() else model
     with closing(_open_reader(clip, restorer, rate=rate, start=start, limit=frames)) as reader:
-        target = OutputTarget(output, reader, restorer, encoding)
+        target = OutputTarget(output, reader, restorer, encoding, overwrite=overwrite)
         _run_job(reader, restorer, target, label=label, quiet=quiet, sigma_255=options.sigma_255)
 
 
@@ -142,13 +142,12 @@ def _run_job(
                 on_step=bar.on_step,
                 sigma_255=sigma_255,
             )
-        except Stopped as stopped:
-            result = f"{count(stopped.num_frames, 'frame')} kept in {target.name}"
-            say(f"stopped: {result if stopped.num_frames else 'nothing was written'}", always=True)
+        except Stopped:
+            say(f"stopped: {target.describe_result()}", always=True)
             raise typer.Exit(interrupt.exit_code) from None
         except Exception:
             if bar.num_frames:
-                say(f"failed: {count(bar.num_frames, 'frame')} kept in {target.name}", always=True)
+                say(f"failed: {target.describe_result()}", always=True)
             raise
         summary = bar.summary
     say(f"{summary} -> {target.name}")
