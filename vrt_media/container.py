@@ -87,7 +87,8 @@ def count_frames(stream: VideoStream, rate: Fraction) -> int | None:
     It is read from the header; else the packets of small files are counted, else it is computed from the duration.
     """
     if stream.frames:
-        return stream.frames
+        num_indexed = sum(not entry.is_discard for entry in stream.index_entries)  # without what an edit list cuts off
+        return min(num_indexed, stream.frames) or stream.frames
     path = local_path(stream.container)
     if path is not None and path.stat().st_size <= MAX_COUNTED_BYTES:
         return count_packets(path, stream.index) or None

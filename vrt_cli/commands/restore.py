@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # at run time, imported where needed: `vrt --help` does not l
 
     from ..outputs import OutputTarget
 
+EXIT_DAMAGED = 3
+"""Exit code of a job that restored all frames that could be decoded, of an input with others."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -43,6 +46,7 @@ def restore(
     start: arguments.Start = 0,
     frames: arguments.Frames = None,
     fps: arguments.Fps = "24",
+    strict: arguments.Strict = False,
     codec: arguments.Codec = None,
     crf: arguments.Crf = None,
     preset: arguments.Preset = None,
@@ -55,7 +59,8 @@ def restore(
 
     Audio and subtitles are copied, colour tags and time stamps kept.
 
-    Ctrl-C finishes the file with the frames done so far.
+    Ctrl-C finishes the file with the frames done so far. Exit codes: 0, 1 for a failure, 2 for wrong usage, 3 if frames
+    of the input are damaged or missing, 130 after Ctrl-C.
     """
     from vrt_media.encoding import Encoding, default_codec
 
@@ -84,7 +89,7 @@ def restore(
     check_output(output, clip, overwrite=overwrite)  # before the model is loaded
     restorer = _load_restorer(model, options)
     label = Path(model).stem if Path(model).is_file() else model
-    with closing(_open_reader(clip, restorer, rate=rate, start=start, limit=frames)) as reader:
+    with closing(_open_reader(clip, restorer, rate=rate, start=start, limit=frames, strict=strict)) as reader:
         target = OutputTarget(output, reader, restorer, encoding, overwrite=overwrite)
         _run_job(reader, restorer, target, label=label, quiet=quiet, sigma_255=options.sigma_255)
 
@@ -111,6 +116,8 @@ def _run_job(
     sigma_255: "Sigma | None",
 ) -> None:
     """Run the job under a progress bar, and report how it ended."""
+    from vrt_media.reader import VideoReader
+
     from ..interrupt import Interrupt
     from ..job import Stopped, run
     from ..progress import FrameProgress
@@ -151,9 +158,16 @@ def _run_job(
             raise
         summary = bar.summary
     say(f"{summary} -> {target.name}")
+    damage = reader.damage.lines() if isinstance(reader, VideoReader) else []
+    for line in damage:
+        say(f"damaged input: {line}", always=True)
+    if damage:
+        raise typer.Exit(EXIT_DAMAGED)
 
 
-def _open_reader(clip: str, restorer: "Restorer", *, rate: Fraction, start: int, limit: int | None) -> "FrameReader":
+def _open_reader(
+    clip: str, restorer: "Restorer", *, rate: Fraction, start: int, limit: int | None, strict: bool
+) -> "FrameReader":
     from vrt_media.clip import IMAGE_SUFFIXES
     from vrt_media.images import ImageReader
     from vrt_media.reader import Trim, VideoReader
@@ -161,7 +175,7 @@ def _open_reader(clip: str, restorer: "Restorer", *, rate: Fraction, start: int,
     path = Path(clip)
     if clip != "-" and (path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES):
         return ImageReader(path, rate=rate, start=start, limit=limit, device=restorer.device)
-    return VideoReader(clip, Trim(start_frame=start, max_frames=limit), device=restorer.device)
+    return VideoReader(clip, Trim(start_frame=start, max_frames=limit), device=restorer.device, strict=strict)
 
 
 def _describe(info: "ClipInfo") -> str:

@@ -71,6 +71,8 @@ PixFmt = Annotated[str | None, _output(help="yuv420p, yuv420p10le, ...; as the i
 CodecOptions = Annotated[
     list[str] | None, _output(metavar="NAME=VALUE", help="Further encoder option; may be repeated.")
 ]
+Strict = Annotated[bool, _input("Stop at the first damaged frame, instead of repeating the frame before it.")]
+
 Overwrite = Annotated[bool, _output("-y", help="Replace what is there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 
