@@ -105,6 +105,7 @@ def run(
             _close_incomplete(writer)
         raise
     finally:
+        reader.stop()
         inputs.close()
     writer.close()
     return writer.num_frames

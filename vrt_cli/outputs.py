@@ -36,6 +36,8 @@ def check_output(output: str, clip: str, *, overwrite: bool) -> None:
     if clip != "-" and "://" not in clip and not Path(clip).exists():
         raise MediaError(f"{clip}: no such file or folder")
     if output == "-":
+        if sys.stdout is None:
+            raise MediaError("-o - writes y4m to standard output, which is closed")
         if sys.stdout.isatty():
             raise MediaError("-o - writes y4m to standard output, which is a terminal: pipe it into an encoder")
         return

@@ -65,6 +65,10 @@ class FrameReader(Protocol):
         """Iterate over the frames, once; packets of other streams go to `on_packet` as they are read."""
         ...
 
+    def stop(self) -> None:
+        """End `frames` soon, even if it waits for data in another thread."""
+        ...
+
     def close(self) -> None:
         """Close the files."""
         ...

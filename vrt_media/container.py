@@ -16,12 +16,15 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from .clip import MediaError
+from .pipe import StandardInput
 from .timeline import as_fraction
 
 DEFAULT_RATE = Fraction(25)
 """Frames per second of a video that does not give its rate."""
 MAX_COUNTED_BYTES = 1 << 30
 """Size of the largest file that is read through to count its frames, if its header does not give their number."""
+
+PIPE_BUFFER_BYTES = 1 << 20
 
 MediaFile = str | Path | IO[bytes]
 """Path of a file, "-" for standard input, or a file in memory."""
@@ -55,7 +58,9 @@ def open_input(source: MediaFile) -> InputContainer:
     path = Path(source) if isinstance(source, (str, Path)) else None
     is_url = isinstance(source, str) and "://" in source and not os.path.exists(source)
     try:
-        return av.open("pipe:0" if is_piped else source if path is None or is_url else f"file:{path}", "r")
+        if is_piped:
+            return av.open(StandardInput(), "r", buffer_size=PIPE_BUFFER_BYTES)
+        return av.open(source if path is None or is_url else f"file:{path}", "r")
     except InvalidDataError as error:
         is_empty = path is not None and path.is_file() and not path.stat().st_size
         reason = "it is empty (0 bytes)" if is_empty else f"no video or image that can be read ({error.strerror})"

@@ -16,6 +16,7 @@ from av.error import FFmpegError
 
 from .clip import IMAGE_SUFFIXES, ClipInfo, MediaError, TimedFrame
 from .colour import colour_of
+from .orientation import orientation_of, upright
 from .planes import read_rgb
 
 
@@ -59,7 +60,7 @@ def read_image(path: Path) -> av.VideoFrame:
         MediaError: If it cannot be decoded.
     """
     try:
-        with av.open(str(path)) as container:
+        with path.open("rb") as file, av.open(file) as container:  # a name is neither a pattern nor a protocol
             return next(container.decode(video=0))
     except (FFmpegError, StopIteration, IndexError) as error:
         raise MediaError(f"{path}: not an image that can be read ({error or 'no picture in it'})") from None
@@ -101,9 +102,10 @@ class ImageReader:
         self._device = device
         self.names = unique_names(self.paths)
         frame = read_image(self.paths[0])
+        height, width = _size(frame)
         self.info = ClipInfo(
-            height=frame.height,
-            width=frame.width,
+            height=height,
+            width=width,
             colour=colour_of(frame),
             pix_fmt=frame.format.name,
             rate=rate,
@@ -120,12 +122,22 @@ class ImageReader:
         size = (self.info.height, self.info.width)
         for number, path in enumerate(self.paths):
             frame = read_image(path)
-            if (frame.height, frame.width) != size:
+            height, width = _size(frame)
+            if (height, width) != size:
                 raise MediaError(
-                    f"{path}: {frame.width}x{frame.height} pixels, but {self.paths[0].name} has "
+                    f"{path}: {width}x{height} pixels, but {self.paths[0].name} has "
                     f"{size[1]}x{size[0]}; all images of a clip need one size"
                 )
-            yield TimedFrame(read_rgb(frame, colour_of(frame), device=self._device), number)
+            yield TimedFrame(upright(read_rgb(frame, colour_of(frame), device=self._device), frame), number)
+
+    def stop(self) -> None:
+        """Do nothing: files do not keep anybody waiting."""
 
     def close(self) -> None:
         """Do nothing: no file is open."""
+
+
+def _size(frame: av.VideoFrame) -> tuple[int, int]:
+    """Return height and width of an image, upright."""
+    is_turned = orientation_of(frame)[0] % 2 == 1
+    return (frame.width, frame.height) if is_turned else (frame.height, frame.width)

@@ -20,6 +20,8 @@ from .damage import Damage
 from .decoder import FrameDecoder
 from .extent import Extent
 from .joins import connect
+from .orientation import orientation_of, upright
+from .pipe import StandardInput
 from .planes import read_rgb
 from .timeline import as_fraction
 
@@ -47,7 +49,7 @@ class Trim:
 class VideoReader:
     """Reads the first video stream of a file or of standard input; a `FrameReader`.
 
-    Frames are rotated as the file asks for, so the output needs no such tag. Frames are decoded on demand; libav
+    Frames are rotated and mirrored as the file asks for, so the output needs no such tag. Frames are decoded on demand; libav
     decodes ahead in threads of its own.
 
     Attributes:
@@ -164,6 +166,12 @@ class VideoReader:
         if stop is not None:
             self._drain(stop)
 
+    def stop(self) -> None:
+        """End `frames` soon, if it waits for data from standard input; any thread may call this."""
+        file = getattr(self._container.file, "file", None)
+        if isinstance(file, StandardInput):
+            file.stop()
+
     def close(self) -> None:
         """Close the file."""
         self._container.close()
@@ -232,7 +240,7 @@ class VideoReader:
 
     def _upright(self, frame: av.VideoFrame) -> torch.Tensor:
         rgb = read_rgb(frame, self.info.colour, device=self._device)  # (3, h, w)
-        rgb = torch.rot90(rgb, _quarter_turns(frame), dims=(1, 2))  # (3, H, W)
+        rgb = upright(rgb, frame)  # (3, H, W)
         size = (self.info.height, self.info.width)
         if rgb.shape[1:] != size:
             raise MediaError(
@@ -242,7 +250,7 @@ class VideoReader:
         return rgb
 
     def _read_info(self, frame: av.VideoFrame) -> ClipInfo:
-        stream, is_turned = self._video, _quarter_turns(frame) % 2 == 1
+        stream, is_turned = self._video, orientation_of(frame)[0] % 2 == 1
         rate = average_rate(stream)
         aspect = as_fraction(stream.sample_aspect_ratio, Fraction(1))
         return ClipInfo(
@@ -281,8 +289,3 @@ class VideoReader:
 
     def _note(self, text: str) -> None:
         self._on_note(self.name + text)
-
-
-def _quarter_turns(frame: av.VideoFrame) -> int:
-    """Return the number of quarter turns, counterclockwise, that bring the frame upright."""
-    return round(frame.rotation / 90) % 4

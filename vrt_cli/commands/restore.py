@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 
 from vrt_core import RestoreOptions
 
-from ..progress import count
+from ..progress import count, make_console
 from . import restore_arguments as arguments
 
 if TYPE_CHECKING:  # at run time, imported where needed: `vrt --help` does not load torch
@@ -122,7 +121,7 @@ def _run_job(
     from ..job import Stopped, run
     from ..progress import FrameProgress
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = make_console(soft_wrap=True, highlight=False)
 
     def say(line: str, *, always: bool = False) -> None:
         if always or not quiet:
