@@ -60,7 +60,7 @@ def read_image(path: Path) -> av.VideoFrame:
         MediaError: If it cannot be decoded.
     """
     try:
-        with path.open("rb") as file, av.open(file) as container:  # a name is neither a pattern nor a protocol
+        with path.open("rb") as file, av.open(file, "r") as container:  # a name is neither a pattern nor a protocol
             return next(container.decode(video=0))
     except (FFmpegError, StopIteration, IndexError) as error:
         raise MediaError(f"{path}: not an image that can be read ({error or 'no picture in it'})") from None

@@ -49,8 +49,7 @@ class Trim:
 class VideoReader:
     """Reads the first video stream of a file or of standard input; a `FrameReader`.
 
-    Frames are rotated and mirrored as the file asks for, so the output needs no such tag. Frames are decoded on demand; libav
-    decodes ahead in threads of its own.
+    Frames are rotated and mirrored as the file asks for, so the output needs no such tag. They are decoded on demand.
 
     Attributes:
         info: Size, colour, rate and length of the clip.

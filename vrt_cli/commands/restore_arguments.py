@@ -147,7 +147,7 @@ def parse_cuts(text: str, start: int) -> Literal["auto", "off"] | list[int]:
         numbers = sorted({int(word) for word in words if word})
     except ValueError:
         raise typer.BadParameter(
-            f"{text if len(text) < 80 else text[:80] + '...'!r} is neither auto, off, frame numbers with commas, nor a file of frame numbers",
+            f"{text[:80]!r} is neither auto, off, frame numbers with commas, nor a file of frame numbers",
             param_hint="--cuts",
         ) from None
     return [n - start for n in numbers if n > start]
