@@ -136,6 +136,7 @@ class OutputTarget:
             streams=video.copied_streams if video else (),
             metadata=video.metadata if video else None,
             chapters=video.chapters if video else (),
+            attachments=video.attachments if video else (),
             overwrite=self._overwrite,
         )
         others = video.other_streams if video else []

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .colour import Colour
+    from .mastering import Mastering
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -49,6 +50,8 @@ class ClipInfo:
     """Number of frames, None if unknown; the number in a container may be slightly wrong."""
     sample_aspect: Fraction = Fraction(1)
     """Width of a sample over its height."""
+    mastering: Mastering | None = None
+    """Static metadata of HDR10."""
 
     @property
     def frame_duration(self) -> int:

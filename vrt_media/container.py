@@ -70,7 +70,7 @@ def open_input(source: MediaFile) -> InputContainer:
 
 
 def main_video(container: InputContainer, name: str) -> VideoStream:
-    """Return the first video stream that is not a cover picture.
+    """Return the video that players show: the first that is flagged as default, else the first; no cover picture.
 
     Raises:
         MediaError: If there is none.
@@ -78,7 +78,7 @@ def main_video(container: InputContainer, name: str) -> VideoStream:
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
         raise MediaError(f"{name}: no video stream in it")
-    return streams[0]
+    return next((s for s in streams if s.disposition & Disposition.default), streams[0])
 
 
 def average_rate(stream: VideoStream) -> Fraction:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -15,6 +17,7 @@ from av.error import FFmpegError
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from .attachments import Attachment
 from .audio import COPIED_CODECS, LAYOUTS, CopiedTrack, EncodedTrack, Track
 from .clip import MediaError
 from .colour import FULL, LIMITED, Colour
@@ -27,6 +30,8 @@ CRASH_SAFE_OPTIONS = {
     **{s: {"cluster_time_limit": "1000"} for s in MATROSKA_SUFFIXES},
 }
 """Muxer options that complete a fragment every second; closing turns a fragmented MP4 into an ordinary one."""
+
+MAX_FRAMES_IN_ENCODER = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +58,13 @@ class MuxPlan:
     """Whether to encode audio as AAC unless its codec is one of `COPIED_CODECS`."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     chapters: Sequence[Any] = ()
+    attachments: Sequence[Attachment] = ()
     crash_safe: bool = True
+
+    @property
+    def holds_attachments(self) -> bool:
+        """Whether the container can hold attachments."""
+        return self.suffix == ".mkv"
 
     @property
     def is_y4m(self) -> bool:
@@ -81,16 +92,46 @@ class Muxer:
             MediaError: If libav has no such container.
             ValueError: If the container cannot hold one of the codecs; or `av.FFmpegError`.
         """
+        self._plan = plan
+        self._stamps: deque[int] = deque(maxlen=MAX_FRAMES_IN_ENCODER)  # of the last frames
+        self._first_pts: int | None = None
+        self._first_dts: int | None = None
         self.container = _open(file, plan)
         self.video = _add_video(self.container, plan)
         self.tracks = {stream.index: _add_track(self.container, stream, plan) for stream in plan.streams}
         self.container.metadata.update(plan.metadata)
+        for attachment in plan.attachments:
+            self.container.add_attachment(attachment.name, attachment.mime_type, attachment.data)
         if plan.chapters:
             self.container.set_chapters(list(plan.chapters))
 
     def encode(self, frame: av.VideoFrame | None) -> None:
         """Encode a frame, or the frames that wait in the encoder if None."""
-        self.container.mux(self.video.encode(frame))
+        if frame is not None and frame.pts is not None:
+            self._stamps.append(frame.pts)
+            self._first_pts = frame.pts if self._first_pts is None else self._first_pts
+        packets = self.video.encode(frame)
+        for packet in packets:
+            packet.duration = self._duration(packet.pts)
+            self._first_dts = packet.dts if self._first_dts is None else self._first_dts
+        if frame is None and packets:
+            self._stretch(packets[-1])
+        self.container.mux(packets)
+
+    def _stretch(self, packet: av.Packet) -> None:
+        """Let the last packet in decoding order last to the end of the last frame; MP4's edit list ends with it."""
+        is_known = None not in (packet.dts, self._first_dts, self._first_pts)
+        if is_known and self._plan.suffix in MP4_SUFFIXES:
+            end = self._stamps[-1] + self._duration(self._stamps[-1])
+            packet.duration = (end - cast(int, self._first_pts)) - (cast(int, packet.dts) - cast(int, self._first_dts))
+
+    def _duration(self, pts: int | None) -> int:
+        """Return the time to the next frame, which encoders do not know; MP4 ends with the last packet's."""
+        later = [stamp for stamp in self._stamps if pts is not None and stamp > pts]
+        if later and pts is not None:
+            return min(later) - pts
+        steps = [b - a for a, b in pairwise(self._stamps)]
+        return steps[-1] if steps else max(1, round(1 / (self._plan.rate * self._plan.time_base)))
 
     def finish(self, further: Iterable[Track] = ()) -> None:
         """Write what tracks and encoder hold, and complete the container; all of it even after an error.

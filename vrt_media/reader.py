@@ -12,6 +12,7 @@ import av
 import torch
 from av.format import Flags as FormatFlags
 
+from .attachments import read_attachments
 from .clip import ClipInfo, MediaError, TimedFrame
 from .colour import MATRIX_NAMES, colour_of
 from .container import MediaFile, average_rate, count_frames, duration_seconds, main_video, name_of, open_input
@@ -20,6 +21,7 @@ from .damage import Damage
 from .decoder import FrameDecoder
 from .extent import Extent
 from .joins import connect
+from .mastering import mastering_of
 from .orientation import orientation_of, upright
 from .pipe import StandardInput
 from .planes import read_rgb
@@ -55,7 +57,8 @@ class VideoReader:
         info: Size, colour, rate and length of the clip.
         name: Name of the file, for messages.
         copied_streams: Streams whose packets `frames` hands over: audio and subtitles.
-        other_streams: Further video, cover pictures, attachments, data.
+        attachments: Fonts and cover pictures.
+        other_streams: Further video, data.
         metadata: Title and the like.
         is_hdr: Whether the video is tagged as PQ or HLG.
         damage: Frames that could not be decoded as they were encoded; complete once all frames are read.
@@ -93,9 +96,9 @@ class VideoReader:
             self._decoder = FrameDecoder(self._video, self.damage)
             self._unit = as_fraction(self._video.time_base, Fraction(1))
             self.copied_streams = [s for s in self._container.streams if s.type in COPIED_KINDS]
-            self.other_streams = [
-                s for s in self._container.streams if s is not self._video and s not in self.copied_streams
-            ]
+            self.attachments = read_attachments(self._container)
+            copied = {s.index for s in (self._video, *self.copied_streams)} | {a.index for a in self.attachments}
+            self.other_streams = [s for s in self._container.streams if s.index not in copied]
             self.metadata = {k: v for k, v in self._container.metadata.items() if k not in CONTAINER_METADATA}
             self.is_hdr = int(getattr(self._video.codec_context, "color_trc", 0) or 0) in HDR_TRANSFERS
             if self._trim.start_seconds:
@@ -261,6 +264,7 @@ class VideoReader:
             time_base=as_fraction(frame.time_base or stream.time_base, 1 / rate),
             num_frames=self._count_frames(rate),
             sample_aspect=1 / aspect if is_turned else aspect,
+            mastering=mastering_of(frame),
         )
 
     def _count_frames(self, rate: Fraction) -> int | None:

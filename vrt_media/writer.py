@@ -16,6 +16,7 @@ from av.error import FFmpegError
 from av.stream import Stream
 from torch import Tensor
 
+from .attachments import Attachment
 from .audio import EncodedTrack
 from .clip import ClipInfo, MediaError
 from .colour import LEFT, colour_for
@@ -64,6 +65,7 @@ class VideoWriter:
         encode_audio: bool = False,
         metadata: Mapping[str, str] | None = None,
         chapters: Sequence[Any] = (),
+        attachments: Sequence[Attachment] = (),
         crash_safe: bool = True,
         overwrite: bool = False,
     ) -> None:
@@ -78,6 +80,7 @@ class VideoWriter:
             encode_audio: Whether to encode audio as AAC unless its codec is one of `COPIED_CODECS`.
             metadata: Title and the like, by libav's names.
             chapters: Chapters, as libav has them.
+            attachments: Fonts and cover pictures.
             crash_safe: Whether an MP4, MOV or Matroska file can be played up to its last second or so even if the
                 process is killed.
             overwrite: Whether `close` replaces a file of that name.
@@ -107,8 +110,13 @@ class VideoWriter:
                 metadata=metadata or {},
                 chapters=chapters,
                 crash_safe=crash_safe,
+                attachments=attachments if plan.holds_attachments else (),
             )
             plan, self.left_out = rehearse(plan, str(self.path))
+        if not plan.holds_attachments:
+            self.left_out += [f"{attachment}: {container_name(path)} cannot hold it" for attachment in attachments]
+        if info.mastering is not None and (plan.is_y4m or info.mastering.add_to(plan.codec, {}) is None):
+            self.left_out.append(f"mastering display and light level of HDR10: {plan.codec} cannot hold them")
         if info.sample_aspect != 1 and not keeps_sample_aspect(plan.suffix, plan.codec):
             self.left_out.append(f"sample aspect {info.sample_aspect}: {plan.codec} keeps it in .mp4 only")
         self._file = None if self._is_piped else PartFile(self.path)
@@ -229,6 +237,8 @@ def _plan(suffix: str, info: ClipInfo, shape: OutputShape, encoding: Encoding) -
     is_y4m = suffix == ".y4m"
     codec, settings = ("wrapped_avframe", {}) if is_y4m else (encoding.codec, encoding.settings())
     offered = Y4M_FORMATS if is_y4m else tuple(f.name for f in find_encoder(codec).video_formats or ())
+    if info.mastering is not None and not is_y4m:
+        settings = info.mastering.add_to(codec, settings) or settings
     pix_fmt = (
         check_pix_fmt(encoding.pix_fmt)
         if encoding.pix_fmt

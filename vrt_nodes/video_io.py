@@ -126,7 +126,7 @@ def open_writer(
     streams = [] if isinstance(source, TensorReader) else source.copied_streams
     output = writer.VideoWriter(
         path,
-        replace(source.info, colour=BT709, pix_fmt="yuv420p"),
+        replace(source.info, colour=BT709, pix_fmt="yuv420p", mastering=None),
         shape,
         encoding.Encoding(codec="libx264", crf=crf),
         streams=[stream for stream in streams if stream.type == "audio"],
