@@ -1,6 +1,7 @@
 """The output that `-o` names: a video, a y4m pipe, a folder of images, or one image."""
 
 import itertools
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +10,11 @@ import av
 
 from vrt_media.clip import IMAGE_SUFFIXES, FrameReader, FrameWriter, MediaError
 from vrt_media.container import count_packets
+from vrt_media.disk_space import estimate_bytes, shortage
 from vrt_media.encoding import Encoding
 from vrt_media.image_writer import CODECS, ImageWriter, SingleImageWriter
 from vrt_media.images import ImageReader
+from vrt_media.part_file import MAX_NAME_BYTES
 from vrt_media.reader import VideoReader
 from vrt_media.writer import OutputShape, VideoWriter
 
@@ -42,6 +45,7 @@ def check_output(output: str, clip: str, *, overwrite: bool) -> None:
             raise MediaError("-o - writes y4m to standard output, which is a terminal: pipe it into an encoder")
         return
     path = Path(output)
+    check_name(path)
     if clip != "-" and path.exists() and Path(clip).exists() and path.samefile(clip):
         raise MediaError(f"{output} is the input; choose another name")
     if is_folder(output):
@@ -53,10 +57,21 @@ def check_output(output: str, clip: str, *, overwrite: bool) -> None:
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES and suffix not in CODECS:
         raise MediaError(f"{output}: images are written as {', '.join(CODECS)}")
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:  # a link that leads nowhere is there, too
         raise MediaError(f"{output} is there already; -y replaces it")
     if not path.parent.is_dir():
         raise MediaError(f"{output}: there is no folder {path.parent}; make it first")
+
+
+def check_name(path: Path) -> None:
+    """Check that a file system can hold a file of that name.
+
+    Raises:
+        MediaError: If it is too long.
+    """
+    num_bytes = len(os.fsencode(path.name))
+    if num_bytes > MAX_NAME_BYTES:
+        raise MediaError(f"{path}: its name has {num_bytes} bytes, and file systems take {MAX_NAME_BYTES}")
 
 
 class OutputTarget:
@@ -64,7 +79,7 @@ class OutputTarget:
 
     Attributes:
         description: Encoder and format, once open.
-        left_out: One line for each stream that the output cannot hold, once open.
+        notes: What the user should know: streams that the output cannot hold, and too little space; once open.
     """
 
     def __init__(
@@ -79,7 +94,7 @@ class OutputTarget:
             time_base=reader.info.time_base / self._factor,
         )
         self.description = ""
-        self.left_out: list[str] = []
+        self.notes: list[str] = []
         self._writer: FrameWriter | None = None
 
     @property
@@ -121,6 +136,7 @@ class OutputTarget:
         self.description = f"{self._shape.width}x{self._shape.height}, {16 if is_deep else 8}-bit images"
         path = Path(self._output)
         self._check_inputs([path] if single else [path / f"{name}.png" for name in self._names_of_images()])
+        self._check_space(CODECS[path.suffix.lower() if single else ".png"], "rgb48le" if is_deep else "rgb24")
         if single:
             return SingleImageWriter(path, deep=is_deep, overwrite=self._overwrite)
         names = self._names_of_images() or (f"{n:06d}" for n in itertools.count())
@@ -140,8 +156,10 @@ class OutputTarget:
             overwrite=self._overwrite,
         )
         others = video.other_streams if video else []
-        self.left_out = writer.left_out + [f"{s.type} stream {s.index}" for s in others]
-        encoder = "y4m" if self._output == "-" else self._encoding.codec
+        left_out = writer.left_out + [f"{s.type} stream {s.index}" for s in others]
+        self.notes += [f"left out: {line}" for line in left_out]
+        self._check_space(writer.codec, writer.pix_fmt)
+        encoder = "y4m" if writer.codec == "wrapped_avframe" else writer.codec
         self.description = f"{self._shape.width}x{self._shape.height} {writer.pix_fmt}, {encoder}"
         return writer
 
@@ -156,8 +174,17 @@ class OutputTarget:
         """Check that no output is an input, whatever their names."""
         inputs = {file_id(path) for path in self._reader.paths} if isinstance(self._reader, ImageReader) else set()
         for path in outputs:
+            check_name(path)
             if path.exists() and file_id(path) in inputs:
                 raise MediaError(f"{path} is the input; choose another name")
+
+    def _check_space(self, codec: str, pix_fmt: str) -> None:
+        num_frames = self._reader.info.num_frames
+        if self._output == "-" or num_frames is None:
+            return
+        size = estimate_bytes(codec, pix_fmt, self._shape.height, self._shape.width, num_frames * self._factor)
+        note = shortage(Path(self._output).absolute().parent, size)
+        self.notes += [note] if note else []
 
 
 def file_id(path: Path) -> tuple[int, int]:

@@ -50,8 +50,14 @@ class ImageWriter:
 
     def write(self, rgb: Tensor, pts: int) -> None:
         """Write one image, (3, H, W); images have no time stamps."""
-        with (self._part / f"{next(self._names)}.png").open("xb") as file:
-            file.write(encode_image(rgb, ".png", self._pix_fmt))
+        path = self._part / f"{next(self._names)}.png"
+        with path.open("xb") as file:
+            try:
+                file.write(encode_image(rgb, ".png", self._pix_fmt))
+                file.flush()
+            except BaseException:
+                path.unlink()  # a part of an image is none
+                raise
         self.num_frames += 1
 
     def copy(self, packet: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -13,11 +15,14 @@ from typing import Any
 import av
 import torch
 from av.error import FFmpegError
+from av.sidedata.sidedata import Type
 
 from .clip import IMAGE_SUFFIXES, ClipInfo, MediaError, TimedFrame
 from .colour import colour_of
 from .orientation import orientation_of, upright
 from .planes import read_rgb
+
+_log = logging.getLogger(__name__)
 
 
 def natural_key(path: Path) -> list[str | int]:
@@ -83,6 +88,7 @@ class ImageReader:
         start: int = 0,
         limit: int | None = None,
         device: torch.device | str = "cpu",
+        on_note: Callable[[str], object] = _log.warning,
     ) -> None:
         """List the images, and read the first.
 
@@ -92,6 +98,7 @@ class ImageReader:
             start: Number of the first image.
             limit: Maximum number of images; all if None.
             device: Device on which images are converted and returned.
+            on_note: Called with each thing that the user should know, but that does not stop the reader.
 
         Raises:
             MediaError: If there are no images, or if the first cannot be read.
@@ -99,7 +106,8 @@ class ImageReader:
         self.paths = (list_images(path) if path.is_dir() else [path])[start:][:limit]
         if not self.paths:
             raise MediaError(f"{path}: no image {start} in it")
-        self._device = device
+        self._device, self._on_note = device, on_note
+        self._noted: set[str] = set()
         self.names = unique_names(self.paths)
         frame = read_image(self.paths[0])
         height, width = _size(frame)
@@ -107,7 +115,7 @@ class ImageReader:
             height=height,
             width=width,
             colour=colour_of(frame),
-            pix_fmt=frame.format.name,
+            pix_fmt=frame.format.name if _depth(frame) > 8 or not any(map(_is_deep, self.paths)) else "rgb48le",
             rate=rate,
             time_base=1 / rate,
             num_frames=len(self.paths),
@@ -128,13 +136,53 @@ class ImageReader:
                     f"{path}: {width}x{height} pixels, but {self.paths[0].name} has "
                     f"{size[1]}x{size[0]}; all images of a clip need one size"
                 )
+            self._note(path, frame)
             yield TimedFrame(upright(read_rgb(frame, colour_of(frame), device=self._device), frame), number)
+
+    def _note(self, path: Path, frame: av.VideoFrame) -> None:
+        """Tell once what is left out of images."""
+        facts = {
+            "its alpha channel is left out": any(c.is_alpha for c in frame.format.components),
+            "its colour profile (ICC) is left out, its colours are taken as they are": Type.ICC_PROFILE
+            in frame.side_data,
+            "only the first of its pages is read": path.suffix.lower() in (".tif", ".tiff") and _has_pages(path),
+        }
+        for text, is_true in facts.items():
+            if is_true and text not in self._noted:
+                self._noted.add(text)
+                self._on_note(f"{path}: {text}; the same goes for further images")
 
     def stop(self) -> None:
         """Do nothing: files do not keep anybody waiting."""
 
     def close(self) -> None:
         """Do nothing: no file is open."""
+
+
+def _depth(frame: av.VideoFrame) -> int:
+    return max(c.bits for c in frame.format.components)
+
+
+def _is_deep(path: Path) -> bool:
+    """Return whether an image has more than 8 bits per channel, by its header where it can have."""
+    suffix = path.suffix.lower()
+    if suffix == ".png":
+        with path.open("rb") as file:
+            return file.read(25)[24:] == b"\x10"
+    return suffix in (".tif", ".tiff") and path.stat().st_size > 0 and _depth(read_image(path)) > 8
+
+
+def _has_pages(path: Path) -> bool:
+    """Return whether a TIFF file has a second page: a directory after the first."""
+    with path.open("rb") as file:
+        order = {b"II*\0": "<", b"MM\0*": ">"}.get(file.read(4))
+        if order is None:
+            return False
+        (offset,) = struct.unpack(f"{order}I", file.read(4))
+        file.seek(offset)
+        (num_entries,) = struct.unpack(f"{order}H", file.read(2).ljust(2, b"\0"))
+        file.seek(offset + 2 + 12 * num_entries)
+        return file.read(4) not in (b"\0\0\0\0", b"")
 
 
 def _size(frame: av.VideoFrame) -> tuple[int, int]:

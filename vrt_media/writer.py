@@ -50,6 +50,7 @@ class VideoWriter:
 
     Attributes:
         num_frames: Frames written so far.
+        codec: Encoder.
         pix_fmt: Pixel format that is encoded.
         left_out: One line for each stream that the container cannot hold.
     """
@@ -94,7 +95,7 @@ class VideoWriter:
         self._is_piped = str(path) == "-"
         plan = _plan(container_name(path), info, shape, encoding)
         self._is_y4m = plan.is_y4m
-        self.pix_fmt, self._colour = plan.pix_fmt, plan.colour
+        self.codec, self.pix_fmt, self._colour = plan.codec, plan.pix_fmt, plan.colour
         self._rate, self._time_base, self._end_seconds = shape.rate, plan.time_base, Fraction(0)
         self._waiting: deque[av.Packet] = deque()  # of other streams, until the frames of their time are written
         self._refused: Counter[str] = Counter()

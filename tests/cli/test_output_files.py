@@ -1,6 +1,7 @@
 """What `vrt restore` writes, and what it leaves alone: inputs, parts of other jobs, an output that it cannot finish."""
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from tests.helpers.identity import identity_restorer
 from tests.helpers.image_files import read_image_file, write_image_file
 from tests.helpers.video_files import make_video, needs_ffmpeg, picture, read_packets, read_planes
 from tests.helpers.vrt_restore import VrtRestore
+from vrt_media import image_writer
 from vrt_media.clip import MediaError
 from vrt_media.part_file import PartFile
 
@@ -306,3 +308,55 @@ def test_images_before_a_broken_one_are_restored(tmp_path: Path, vrt: VrtRestore
     assert result.exit_code == 1
     assert f"failed: 3 frames kept in {out}" in result.stderr
     assert sorted(p.name for p in out.iterdir()) == ["0.png", "1.png", "2.png"]
+
+
+# --- what can be known before ---
+
+
+def test_a_link_that_leads_nowhere_is_there_already(tmp_path: Path, vrt: VrtRestore) -> None:
+    out, target = tmp_path / "out.mkv", tmp_path / "elsewhere.mkv"
+    out.symlink_to(target)
+    clip = make_video(tmp_path / "in.mkv", num_frames=2)
+    assert "is there already; -y replaces it" in vrt(clip, "-o", out).stderr
+    assert vrt(clip, "-o", out, "-y").exit_code == 0
+    assert not target.exists()
+    assert len(read_planes(out)) == 2
+
+
+@pytest.mark.parametrize("name", ["n" * 252 + ".mkv", "é" * 127 + ".mp4", "n" * 300 + ".png"])
+def test_names_that_are_too_long(tmp_path: Path, vrt: VrtRestore, name: str) -> None:
+    passes: list[int] = []
+    restorer = identity_restorer(before_pass=passes.append)
+    result = vrt(make_video(tmp_path / "in.mkv", num_frames=1), "-o", tmp_path / name, restorer=restorer)
+    assert result.exit_code == 1
+    assert "bytes, and file systems take 255" in result.stderr
+    assert passes == []
+
+
+@pytest.mark.parametrize(("output", "size"), [("out.y4m", "0.1 MB"), ("out.mkv", "0.0 MB"), ("out/", "0.1 MB")])
+def test_a_disk_without_space_is_told_before(
+    tmp_path: Path, vrt: VrtRestore, monkeypatch: pytest.MonkeyPatch, output: str, size: str
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    result = vrt(make_video(tmp_path / "in.mkv", num_frames=20), "-o", f"{tmp_path}/{output}")
+    assert result.exit_code == 0
+    assert f"0.0 MB are free in {tmp_path}, the output may take about {size}" in result.stderr
+
+
+def test_an_image_that_does_not_fit_is_not_kept(
+    tmp_path: Path, vrt: VrtRestore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, out, encode = folder_of_images(tmp_path / "in", 4), tmp_path / "out", image_writer.encode_image
+    numbers = iter(range(4))
+
+    def fail_at_two(*arguments: Any) -> bytes:
+        if next(numbers) == 2:
+            raise OSError(28, "No space left on device")
+        return encode(*arguments)
+
+    monkeypatch.setattr(image_writer, "encode_image", fail_at_two)
+    result = vrt(clip, "-o", out)
+    assert result.exit_code == 1
+    assert f"failed: 2 frames kept in {out}" in result.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["0.png", "1.png"]

@@ -127,6 +127,12 @@ def _run_job(
         if always or not quiet:
             console.print(line, markup=False)
 
+    def report_damage() -> bool:
+        damage = reader.damage.lines() if isinstance(reader, VideoReader) else []
+        for line in damage:
+            say(f"damaged input: {line}", always=True)
+        return bool(damage)
+
     total = reader.info.num_frames
     total_out = None if total is None else total * restorer.frame_factor
     with Interrupt() as interrupt, FrameProgress(console, label=label, total=total_out, quiet=quiet) as bar:
@@ -134,8 +140,8 @@ def _run_job(
         def open_writer() -> "FrameWriter":
             writer = target.open()
             say(f"{label} on {restorer.device}: {_describe(reader.info)} -> {target.description}")
-            for line in target.left_out:
-                say(f"left out: {line}", always=True)
+            for line in target.notes:
+                say(line, always=True)
             return writer
 
         try:
@@ -149,18 +155,17 @@ def _run_job(
                 sigma_255=sigma_255,
             )
         except Stopped:
+            report_damage()
             say(f"stopped: {target.describe_result()}", always=True)
             raise typer.Exit(interrupt.exit_code) from None
         except Exception:
+            report_damage()
             if bar.num_frames:
                 say(f"failed: {target.describe_result()}", always=True)
             raise
         summary = bar.summary
     say(f"{summary} -> {target.name}")
-    damage = reader.damage.lines() if isinstance(reader, VideoReader) else []
-    for line in damage:
-        say(f"damaged input: {line}", always=True)
-    if damage:
+    if report_damage():
         raise typer.Exit(EXIT_DAMAGED)
 
 
