@@ -66,6 +66,8 @@ class FrameDecoder:
         """
         if packet.size:
             self._expect(packet)
+        elif packet.pts is not None:  # it repeats a frame (Theora), which is shown for longer then
+            return
         for frame in self._frames(packet):
             if frame.is_corrupt and self._last is None and not self._starts_at_keyframe:
                 self._pending.discard(frame.pts or 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.cli.test_output_files import add_sound
+from tests.helpers.sound_files import add_sound
 from tests.helpers.video_files import make_video, needs_ffmpeg, read_packets, read_planes, read_stamps
 from tests.helpers.vrt_restore import VrtRestore
 

@@ -10,7 +10,7 @@ import pytest
 from av.container import InputContainer
 from av.stream import Disposition
 
-from tests.cli.test_output_files import add_sound
+from tests.helpers.sound_files import add_sound
 from tests.helpers.video_files import make_video, read_planes, read_stamps
 from tests.helpers.vrt_restore import VrtRestore
 from vrt_media.mastering import Mastering, mastering_of

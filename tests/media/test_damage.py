@@ -1,5 +1,6 @@
 """Damaged files: every frame comes, is replaced, or is accounted for."""
 
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import av
 import pytest
 
 from tests.helpers.damaged_files import cut_off, lose, overwrite
-from tests.helpers.video_files import make_video
+from tests.helpers.video_files import make_video, needs_ffmpeg
 from vrt_media.clip import MediaError
 from vrt_media.reader import Trim, VideoReader
 
@@ -134,3 +135,17 @@ def test_damage_outside_a_part_is_not_told(tmp_path: Path) -> None:
     assert read(path, Trim(start_frame=5, max_frames=10))[1] == {}
     assert read(path, Trim(start_seconds=Fraction(1, 2), stop_seconds=Fraction(1)))[1] == {}
     assert read(path, Trim(start_frame=3))[1] == {"repeated": 1}
+
+
+@needs_ffmpeg
+def test_packets_that_repeat_a_frame_are_no_damage(tmp_path: Path) -> None:
+    """Theora has empty packets for them."""
+    path = tmp_path / "in.ogv"
+    source = ["-f", "lavfi", "-i", "testsrc2=s=64x48:r=24:d=1", "-c:v", "libtheora"]
+    subprocess.run(["ffmpeg", "-v", "error", *source, path], check=True)
+    with av.open(str(path)) as container:
+        num_empty = sum(not packet.size and packet.pts is not None for packet in container.demux(video=0))
+    stamps, damage = read(path)
+    assert num_empty > 0
+    assert len(stamps) == 24 - num_empty
+    assert damage == {}
