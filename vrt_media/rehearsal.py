@@ -22,6 +22,8 @@ from .timeline import as_fraction
 
 PACKETS_PER_STREAM, MAX_SAMPLE_PACKETS = 3, 2000
 """Packets of each stream that are muxed, and packets that are read to find them."""
+UNREADABLE = "may not be recognized upon reading"
+"""Libav's words for a codec that MPEG-TS has no number for, which it writes in spite of that."""
 
 
 def rehearse(plan: MuxPlan, name: str) -> tuple[MuxPlan, list[str]]:
@@ -58,7 +60,7 @@ def rehearse(plan: MuxPlan, name: str) -> tuple[MuxPlan, list[str]]:
 
 def try_out(plan: MuxPlan, samples: Sequence[Packet]) -> str | None:
     """Mux one black frame and the packets of the plan's streams; return the reason if that fails, else None."""
-    with quoting_libav():
+    with quoting_libav() as messages:
         try:
             muxer = Muxer(NullFile(f"rehearsal{plan.suffix}"), plan)
             frame = av.VideoFrame(plan.width, plan.height, plan.pix_fmt)
@@ -72,7 +74,7 @@ def try_out(plan: MuxPlan, samples: Sequence[Packet]) -> str | None:
             muxer.finish()
         except (MediaError, FFmpegError, ValueError) as error:
             return reason_of(error)
-    return None
+    return next((text.strip().rstrip(".") for _, _, text in messages if UNREADABLE in text), None)
 
 
 def first_packets(streams: Sequence[Stream]) -> list[Packet]:
@@ -115,15 +117,17 @@ def describe_refusal(stream: Stream, container: str, reason: str = "") -> str:
 
 
 @contextmanager
-def quoting_libav() -> Iterator[None]:
-    """Let libav's errors carry its last message, which PyAV leaves out by default."""
-    before = av.logging.get_level()
-    av.logging.set_level(av.logging.ERROR)
+def quoting_libav() -> Iterator[list[tuple[int, str, str]]]:
+    """Let libav's errors carry its last message, which PyAV leaves out by default; give the list of all messages."""
+    before = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(av.logging.WARNING)
+    av.logging.set_skip_repeated(False)
     try:
-        with av.logging.Capture(local=False):
-            yield
+        with av.logging.Capture(local=False) as messages:
+            yield messages
     finally:
-        av.logging.set_level(before)
+        av.logging.set_level(before[0])
+        av.logging.set_skip_repeated(before[1])
 
 
 def reason_of(error: Exception) -> str:

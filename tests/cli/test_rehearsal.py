@@ -125,3 +125,13 @@ def test_a_disk_without_space_is_told_before(
     result = vrt(make_video(tmp_path / "in.mkv", num_frames=20), "-o", f"{tmp_path}/{output}")
     assert result.exit_code == 0
     assert f"0.0 MB are free in {tmp_path}, the output may take about {size}" in result.stderr
+
+
+def test_sound_that_nobody_could_read_is_left_out(tmp_path: Path, vrt: VrtRestore) -> None:
+    """Libav muxes any codec into MPEG-TS."""
+    clip, out = add_sound(tmp_path / "in.mkv", *PCM), tmp_path / "out.ts"
+    result = vrt(clip, "-o", out)
+    assert result.exit_code == 0
+    assert "left out: audio stream 1 (pcm_s16le): .ts cannot hold it" in result.stderr
+    with av.open(str(out)) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
