@@ -50,7 +50,11 @@ def read_attachments(container: InputContainer) -> list[Attachment]:
         if isinstance(stream, AttachmentStream)
     ]
     path = local_path(container)
-    pictures = [s for s in container.streams.video if is_attachment(s) and s.codec_context.name in MIME_TYPES]
+    pictures = [
+        stream
+        for stream in container.streams.video
+        if is_attachment(stream) and stream.codec_context is not None and stream.codec_context.name in MIME_TYPES
+    ]
     if path is None or not pictures:
         return attachments
     missing = {stream.index: stream for stream in pictures}

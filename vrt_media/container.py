@@ -78,6 +78,9 @@ def main_video(container: InputContainer, name: str) -> VideoStream:
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
         raise MediaError(f"{name}: no video stream in it")
+    streams = [s for s in streams if s.codec_context is not None]
+    if not streams:
+        raise MediaError(f"{name}: no decoder for its video in this build of libav")
     return next((s for s in streams if s.disposition & Disposition.default), streams[0])
 
 

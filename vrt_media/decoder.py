@@ -40,15 +40,15 @@ class FrameDecoder:
             damage: Gets the account.
         """
         self.damage = damage
-        self._context = stream.codec_context
+        self._context, self._name = stream.codec_context, stream.codec_context.name
         stream.thread_type = "SLICE"  # frame threads report errors at later packets, and lose frames after the last
         # HEVC and H.264: give frames whose references are lost, flagged, instead of none until the next keyframe.
         self._context.flags |= Flags.output_corrupt
-        self._context.options = dict(DECODER_OPTIONS.get(self._context.name, {}))
+        self._context.options = dict(DECODER_OPTIONS.get(self._name, {}))
         self._unit = as_fraction(stream.time_base, Fraction(1))
         self._pending: set[int] = set()  # time stamps of packets whose frames did not come yet
         self._num_errors = 0  # packets that failed, whose frames are not accounted for yet
-        self._is_one_to_one = self._context.name not in HIDDEN_FRAME_DECODERS
+        self._is_one_to_one = self._name not in HIDDEN_FRAME_DECODERS
         self._starts_at_keyframe: bool | None = None
         formats = stream.container.format.name.split(",")
         self._has_order = any(name in formats for name in ORDERED_FORMATS)
@@ -91,7 +91,7 @@ class FrameDecoder:
     def _expect(self, packet: av.Packet) -> None:
         if self._starts_at_keyframe is None:
             self._starts_at_keyframe = packet.is_keyframe
-        is_empty_vop = self._context.name == "mpeg4" and packet.size <= MAX_EMPTY_VOP_BYTES
+        is_empty_vop = self._name == "mpeg4" and packet.size <= MAX_EMPTY_VOP_BYTES
         if packet.pts is not None and not packet.is_discard and not is_empty_vop:
             self._pending.add(packet.pts)
 
@@ -104,7 +104,7 @@ class FrameDecoder:
                 return []
             except BlockingIOError:  # an error left a packet in the decoder, which blocks it
                 self._context.flush_buffers()
-            except (FFmpegError, MemoryError):  # damage looks like any of libav's errors: sizes out of memory, too
+            except (FFmpegError, MemoryError, ValueError):  # damage looks like any error: sizes out of memory, too
                 break
         self._num_errors += 1
         return []

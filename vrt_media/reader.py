@@ -20,6 +20,7 @@ from .cut import PacketCut
 from .damage import Damage
 from .decoder import FrameDecoder
 from .extent import Extent
+from .gaps import GapWatch
 from .joins import connect
 from .mastering import mastering_of
 from .orientation import orientation_of, upright
@@ -142,7 +143,7 @@ class VideoReader:
         Raises:
             MediaError: If a frame has another size than the first, or if there is damage and it is not tolerated.
         """
-        cut = self._cut(on_packet)
+        cut, gaps = self._cut(on_packet), GapWatch()
         for packet in self._early:
             cut.push(packet)
         self._early.clear()
@@ -153,6 +154,7 @@ class VideoReader:
         while item is not None:
             frame, pts = item
             if pts is not None:
+                gaps.push(pts)
                 if last is not None and pts > last:
                     duration = pts - last
                 last = pts
@@ -161,6 +163,9 @@ class VideoReader:
             yield TimedFrame(self._upright(frame), None if pts is None else pts - zero)
             num_frames += 1
             item = None if num_frames == max_frames else next(self._decoded, None)
+        if number := gaps.num_missing:
+            total = f"{number} frame{'' if number == 1 else 's'} in all"
+            self._note(f": its time stamps have gaps, of {total}; the frames before them are shown longer")
         stop = self._trim.stop_seconds
         if num_frames == max_frames and last is not None:  # the part ends with its last frame
             stop = (last + duration) * self._unit

@@ -53,6 +53,9 @@ def _describe_media(path: Path) -> Iterator[Line]:
 
     with open_input(path) as container:
         for stream in container.streams.video:
+            if stream.codec_context is None:
+                yield "video", "no decoder for it"
+                continue
             frame = next(container.decode(stream), None)
             if frame is None:
                 yield "video", f"{stream.codec_context.name}, no frame can be decoded"
