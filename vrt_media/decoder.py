@@ -47,6 +47,8 @@ class FrameDecoder:
         self._context.options = dict(DECODER_OPTIONS.get(self._name, {}))
         self._unit = as_fraction(stream.time_base, Fraction(1))
         self._pending: set[int] = set()  # time stamps of packets whose frames did not come yet
+        self._num_expected = self._num_given = 0  # frames
+        self._is_interlaced = False
         self._num_errors = 0  # packets that failed, whose frames are not accounted for yet
         self._is_one_to_one = self._name not in HIDDEN_FRAME_DECODERS
         self._starts_at_keyframe: bool | None = None
@@ -80,20 +82,29 @@ class FrameDecoder:
                 self._pending.discard(frame.pts)
             if frame.is_corrupt:
                 self.damage.add("concealed", self._seconds(frame.pts))
-            self._last = frame
+            self._last, self._num_given = frame, self._num_given + 1
+            self._is_interlaced = self._is_interlaced or frame.interlaced_frame
             yield frame, frame.pts
         if not packet.size:
             yield from self._replace(list(self._pending), None)
-            if self._num_errors:
-                self.damage.add("missing", None, self._num_errors)
-                self._num_errors = 0
+            self._settle()
+
+    def _settle(self) -> None:
+        """Account for packets without a frame, at the end of a stream."""
+        if not self._has_order and self._is_one_to_one and not self._is_interlaced:
+            self._num_errors = max(self._num_errors, self._num_expected - self._num_given)
+        if self._num_errors:
+            self.damage.add("missing", None, self._num_errors)
+            self._num_errors = 0
 
     def _expect(self, packet: av.Packet) -> None:
         if self._starts_at_keyframe is None:
             self._starts_at_keyframe = packet.is_keyframe
         is_empty_vop = self._name == "mpeg4" and packet.size <= MAX_EMPTY_VOP_BYTES
-        if packet.pts is not None and not packet.is_discard and not is_empty_vop:
-            self._pending.add(packet.pts)
+        if not packet.is_discard and not is_empty_vop:
+            self._num_expected += 1
+            if packet.pts is not None:
+                self._pending.add(packet.pts)
 
     def _frames(self, packet: av.Packet) -> list[av.VideoFrame]:
         """Return the frames of a packet; count it if it fails."""
@@ -111,7 +122,8 @@ class FrameDecoder:
 
     def _replace(self, lost: list[int], frame: av.VideoFrame | None) -> Iterator[tuple[av.VideoFrame, int]]:
         """Yield a substitute for each lost frame before `frame`."""
-        is_interlaced = bool(frame and frame.interlaced_frame)  # two packets may hold the fields of one frame
+        is_interlaced = self._is_interlaced or bool(frame and frame.interlaced_frame)
+        # two packets may hold the fields of one frame
         is_certain = self._is_one_to_one and self._has_order and not is_interlaced
         for pts in sorted(lost):
             self._pending.discard(pts)
@@ -123,6 +135,7 @@ class FrameDecoder:
                 self.damage.add("missing", self._seconds(pts))
             else:
                 self.damage.add("repeated", self._seconds(pts))
+                self._num_given += 1
                 yield self._last, pts
 
     def _seconds(self, pts: int | None) -> Fraction | None:

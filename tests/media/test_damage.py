@@ -125,6 +125,26 @@ def test_a_zeroed_tail(tmp_path: Path) -> None:
     assert abs(len(stamps) + damage["truncated"] - 60) <= 1
 
 
+@pytest.mark.parametrize("part", [0.97, 0.9])
+def test_a_file_that_lacks_its_last_frames(tmp_path: Path, part: float) -> None:
+    whole = make_video(tmp_path / "whole.mkv", codec="mjpeg", pix_fmt="yuvj420p", num_frames=60)
+    stamps, damage = read(cut_off(whole, tmp_path / "in.mkv", part))
+    assert 50 < len(stamps) < 60
+    assert damage == {"truncated": 60 - len(stamps)}
+
+
+def test_a_hole_in_an_avi(tmp_path: Path) -> None:
+    whole = make_video(tmp_path / "whole.avi", codec="mjpeg", pix_fmt="yuvj420p", num_frames=60)
+    data = bytearray(whole.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + len(data) // 20] = bytes(len(data) // 20)
+    path = tmp_path / "in.avi"
+    path.write_bytes(data)
+    stamps, damage = read(path)
+    assert 50 < len(stamps) < 60 or damage
+    assert len(stamps) + damage.get("truncated", 0) == 60
+
+
 def test_strict_reading_stops_at_the_first_damage(tmp_path: Path) -> None:
     path = overwrite(make(tmp_path, "mjpeg"), tmp_path / "in.mkv", [9, 12])
     with pytest.raises(MediaError, match=r"in\.mkv is damaged: 1 frame \(from 0\.360 s on\) cannot be decoded"):
