@@ -66,6 +66,9 @@ class FrameProgress:
     def on_frame(self, num_frames: int) -> None:
         """Set the number of finished frames."""
         self.num_frames = num_frames
+        task = self._progress.tasks[0]
+        if task.total is not None and num_frames > task.total:
+            task.total = None  # the header of the file announced too few
         self._progress.update(self._task, completed=num_frames)
 
     def on_step(self, done: int, total: int | None) -> None:

@@ -117,4 +117,9 @@ def rename(source: Path, target: Path, *, overwrite: bool) -> None:
             FileIO(str(target), "xb").close()  # claims the name, so that nobody else's file is replaced
         except FileExistsError:
             raise MediaError(f"{target} appeared while the job ran; the result is in {source}") from None
-    source.replace(target)
+    try:
+        source.replace(target)
+    except OSError:
+        if not overwrite:
+            target.unlink(missing_ok=True)  # the claim
+        raise
