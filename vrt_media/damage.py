@@ -10,9 +10,9 @@ from .clip import MediaError
 
 REASONS = {
     "repeated": "cannot be decoded: the frame before is repeated",
-    "concealed": "refer to lost data: the decoder conceals it",
+    "concealed": "can be decoded with errors only: data of other frames is lost",
     "missing": "cannot be decoded: left out",
-    "truncated": "are announced by the file, which ends before them",
+    "truncated": "should follow: the file ends before its announced length",
 }
 """What happened to frames, by kind."""
 
@@ -27,13 +27,15 @@ class Damage:
 
     name: str
     """Name of the file, for messages."""
+    zero: Fraction = Fraction(0)
+    """Time in the file from which messages count, seconds."""
     strict: bool = False
     on_note: Callable[[str], object] = lambda _: None
     """Called at the first damaged frame of each kind."""
     counts: dict[str, int] = field(default_factory=dict)
     """Number of frames, by kind."""
     starts: dict[str, Fraction | None] = field(default_factory=dict)
-    """Time of the first of these frames, in seconds, None if unknown."""
+    """Time of the first of these frames from `zero` on, in seconds, None if unknown."""
 
     def add(self, kind: str, seconds: Fraction | None, num_frames: int = 1) -> None:
         """Count frames of a kind of `REASONS`, which begin at a time.
@@ -43,6 +45,7 @@ class Damage:
         """
         is_first = kind not in self.counts
         self.counts[kind] = self.counts.get(kind, 0) + num_frames
+        seconds = None if seconds is None else seconds - self.zero
         self.starts.setdefault(kind, seconds)
         if self.strict:
             raise MediaError(f"{self.name} is damaged: {self.lines()[-1]}")

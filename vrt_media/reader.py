@@ -91,7 +91,8 @@ class VideoReader:
         self._container = open_input(source)
         try:
             self._video = main_video(self._container, self.name)
-            self.damage = Damage(self.name)
+            self._file_zero = Fraction(max(0, self._container.start_time or 0), av.time_base)
+            self.damage = Damage(self.name, zero=self._file_zero)
             if not self._is_part_from_later:
                 self.damage.strict, self.damage.on_note = strict, on_note
             self._decoder = FrameDecoder(self._video, self.damage)
@@ -113,7 +114,8 @@ class VideoReader:
             self._decoded = self._decode()
             self._first, self._first_pts = self._find_first()
             if self._is_part_from_later:
-                self.damage = self._decoder.damage = Damage(self.name, strict=strict, on_note=on_note)
+                self.damage = Damage(self.name, zero=self._file_zero, strict=strict, on_note=on_note)
+                self._decoder.damage = self.damage
             self.info = self._read_info(self._first)
             self._warn(self._first)
         except BaseException:
@@ -192,7 +194,7 @@ class VideoReader:
         """Time in the file that becomes 0."""
         if self._is_part_from_later:
             return (self._first_pts or 0) * self._unit
-        return Fraction(max(0, self._container.start_time or 0), av.time_base)
+        return self._file_zero
 
     def _cut(self, on_packet: Callable[[av.Packet], object]) -> PacketCut:
         trim, zero = self._trim, self._zero_seconds

@@ -118,7 +118,7 @@ def test_damaged_input(tmp_path: Path, vrt: VrtRestore) -> None:
     num_frames = len(read_planes(out))
     assert 20 < num_frames < 80
     assert re.search(rf"damaged input: {100 - num_frames}|{99 - num_frames} frames", result.stderr)
-    assert "are announced by the file, which ends before them" in result.stderr
+    assert "should follow: the file ends before its announced length" in result.stderr
 
 
 def test_strict_stops_at_damage(tmp_path: Path, vrt: VrtRestore) -> None:

@@ -92,6 +92,9 @@ def test_frames_before_the_first_keyframe_are_left_out(tmp_path: Path, codec: st
     with av.open(str(path)) as container:
         num_packets = sum(packet.size > 0 for packet in container.demux(video=0))
     stamps, damage = read(path)
+    reader = VideoReader(path, on_note=lambda note: None)
+    assert all(start is not None and abs(start) < 1 for start in reader.damage.starts.values())  # from the file's start
+    reader.close()
     assert set(damage) <= {"missing"}
     assert damage.get("missing", 0) < 20
     assert damage or codec == "mpeg2video"  # which can begin anywhere
