@@ -52,6 +52,7 @@ class FrameDecoder:
         self._num_errors = 0  # packets that failed, whose frames are not accounted for yet
         self._is_one_to_one = self._name not in HIDDEN_FRAME_DECODERS
         self._starts_at_keyframe: bool | None = None
+        self._first_pts: int | None = None  # of the first packet
         formats = stream.container.format.name.split(",")
         self._has_order = any(name in formats for name in ORDERED_FORMATS)
         self._last: av.VideoFrame | None = None
@@ -71,7 +72,7 @@ class FrameDecoder:
         elif packet.pts is not None:  # it repeats a frame (Theora), which is shown for longer then
             return
         for frame in self._frames(packet):
-            if frame.is_corrupt and self._last is None and not self._starts_at_keyframe:
+            if frame.is_corrupt and self._last is None and self._precedes_keyframe(frame):
                 self._pending.discard(frame.pts or 0)
                 self.damage.add("missing", self._seconds(frame.pts))  # leading frames that refer to lost ones
                 continue
@@ -89,6 +90,11 @@ class FrameDecoder:
             yield from self._replace(list(self._pending), None)
             self._settle()
 
+    def _precedes_keyframe(self, frame: av.VideoFrame) -> bool:
+        """Return whether a frame refers to frames before the start of the file, as those do that lead a keyframe."""
+        is_leading = None not in (frame.pts, self._first_pts) and cast(int, frame.pts) < cast(int, self._first_pts)
+        return not self._starts_at_keyframe or is_leading
+
     def _settle(self) -> None:
         """Account for packets without a frame, at the end of a stream."""
         if not self._has_order and self._is_one_to_one and not self._is_interlaced:
@@ -99,7 +105,7 @@ class FrameDecoder:
 
     def _expect(self, packet: av.Packet) -> None:
         if self._starts_at_keyframe is None:
-            self._starts_at_keyframe = packet.is_keyframe
+            self._starts_at_keyframe, self._first_pts = packet.is_keyframe, packet.pts
         is_empty_vop = self._name == "mpeg4" and packet.size <= MAX_EMPTY_VOP_BYTES
         if not packet.is_discard and not is_empty_vop:
             self._num_expected += 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.helpers.damaged_files import cut_off, lose, overwrite
+from tests.helpers.damaged_files import cut_off, lose, overwrite, remux
 from tests.helpers.video_files import make_video, needs_ffmpeg
 from vrt_media.clip import MediaError
 from vrt_media.reader import Trim, VideoReader
@@ -192,3 +192,25 @@ def test_files_of_random_bytes_end_in_order(tmp_path: Path) -> None:
         except MediaError:
             continue
         assert len(stamps) >= 1
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_frames_that_lead_the_first_keyframe_are_left_out(tmp_path: Path, codec: str) -> None:
+    """Open groups of pictures: the first frames shown refer to those before the cut."""
+    parameters = "open-gop=1:keyint=12:min-keyint=12:bframes=3:scenecut=0:log-level=none"
+    name = {"libx264": "x264-params", "libx265": "x265-params"}[codec]
+    whole = make_video(tmp_path / "whole.mkv", codec=codec, options={name: parameters}, num_frames=48)
+    num_keyframes = 0
+
+    def cut(packet: av.Packet, n: int) -> av.Packet | None:
+        nonlocal num_keyframes
+        num_keyframes += packet.is_keyframe
+        return packet if num_keyframes > 1 else None
+
+    path = remux(whole, tmp_path / "in.mkv", cut)
+    with av.open(str(path)) as container:
+        num_packets = sum(packet.size > 0 for packet in container.demux(video=0))
+    stamps, damage = read(path)
+    assert set(damage) == {"missing"}
+    assert 0 < damage["missing"] <= 3
+    assert len(stamps) == num_packets - damage["missing"]
