@@ -27,6 +27,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vrt_core import VRT, RestoreOptions, build_network, estimate_memory, find_model, make_restorer
+from vrt_core.hardware import pick_device
 from vrt_core.network import compile_parts
 
 PRECISIONS = {
@@ -168,7 +169,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="runs timed for each row")
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile")
     args = parser.parse_args()
+    args.device = pick_device(args.device)
     if args.device.type == "cuda":
+        torch.cuda.set_device(args.device)  # streams and graphs are made on the current device
         print(f"{torch.cuda.get_device_name(args.device)}, torch {torch.__version__}\n")
     columns = ["model", "pass", "precision", "mode", "first pass s", "later ms", "frames/s", "difference"]
     columns += ["planned GB", "peak GB", "planned / peak"]

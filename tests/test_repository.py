@@ -110,8 +110,8 @@ def test_the_wheel_holds_what_it_needs(tmp_path: Path) -> None:
     ]
     assert set(shipped) <= weights
     assert {"vrt_core/py.typed", "vrt_media/py.typed", "vsvrt/py.typed"} <= names
-    web = {str(p.relative_to(ROOT)) for p in (ROOT / "vrt_nodes/web").rglob("*") if p.is_file()}
-    assert web <= names
+    for folder in ("web", "clips"):
+        assert {str(p.relative_to(ROOT)) for p in (ROOT / "vrt_nodes" / folder).rglob("*") if p.is_file()} <= names
     assert not any(n.startswith(("tests", "vs_plugin", "weights", "demo")) for n in names)
     required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist:") and "extra" not in line]
     packages = sorted(line.split()[1].split(">")[0] for line in required)

@@ -19,5 +19,9 @@ class NumericsError(VRTError, RuntimeError):
     """A result is not finite."""
 
 
+class OutOfMemoryError(VRTError, MemoryError):
+    """Memory does not suffice, even with the smallest tiles; the cause is the error of torch."""
+
+
 class Cancelled(VRTError):
     """The caller cancelled the work."""

@@ -33,8 +33,9 @@ class Restorer:
 
     Frames are RGB, nominally in [0, 1], of any floating dtype and on any device; values outside are not clamped. For
     models that remove noise of a known strength, frames may have the noise level (sigma / 255) as a fourth channel
-    instead of ``sigma_255``. Results are float32 on the device of the frames, not clamped either. They depend on the
-    clip and the settings alone, neither on the entry point nor on the order of calls.
+    instead of ``sigma_255``. Results are float32 on the device of the frames, not clamped either; until they are
+    returned, they and the frames wait in main memory. They depend on the clip and the settings alone, neither on the
+    entry point nor on the order of calls.
 
     Threads may share a restorer. Each concurrent call needs the memory of a network pass.
     """
@@ -200,7 +201,7 @@ class Restorer:
         Returns:
             The window's contribution to each frame of ``window.output_weights``; ``blend`` sums them.
         """
-        clip = check_clip(frames, self.name, self._max_channels, first=window.start)
+        clip = check_clip(frames, self.name, self._max_channels, first=window.start).cpu()
         if len(clip) != window.stop - window.start:
             raise InputError(
                 f"frames holds {len(clip)} frames, but window {window.index} reads the {window.stop - window.start} "
@@ -212,7 +213,8 @@ class Restorer:
         if len(counters) == 1:
             counters[0].remaining = len(window.segments) * self.runners[0].num_tiles(clip.shape[-2], clip.shape[-1])
         context = RunContext(sigma_255, cache, raise_if_cancelled=check or _never)
-        return self._run_window(window, clip, [replace(context, counter=counter) for counter in counters])
+        parts = self._run_window(window, clip, [replace(context, counter=counter) for counter in counters])
+        return [replace(part, frame=part.frame.to(frames.device)) for part in parts]
 
     def estimate_bytes(self, num_frames: int, height: int, width: int) -> int:
         """Return the peak memory on the device for such a clip, in bytes, with its tiles but without weights."""
@@ -270,7 +272,7 @@ class Restorer:
             length = None if length is None else runner.frame_factor * length
         del frames
         for frame, _ in stream:
-            yield frame
+            yield frame.to(inputs.device)
         inputs.check_count()
 
     @property

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -43,8 +45,12 @@ def local_path(container: Container) -> Path | None:
     return path if container.name.startswith("file:") and path.is_file() else None
 
 
-def open_input(source: MediaFile) -> InputContainer:
+def open_input(source: MediaFile, options: Mapping[str, str] | None = None) -> InputContainer:
     """Open a file.
+
+    Args:
+        source: The file.
+        options: Options of libav, such as `self_contained_options()`.
 
     Raises:
         MediaError: If the file does not exist, or if libav cannot read it.
@@ -59,14 +65,16 @@ def open_input(source: MediaFile) -> InputContainer:
     is_url = isinstance(source, str) and "://" in source and not os.path.exists(source)
     try:
         if is_piped:
-            return av.open(StandardInput(), "r", buffer_size=PIPE_BUFFER_BYTES)
-        return av.open(source if path is None or is_url else f"file:{path}", "r")
+            return av.open(StandardInput(), "r", buffer_size=PIPE_BUFFER_BYTES, options=dict(options or {}))
+        return av.open(source if path is None or is_url else f"file:{path}", "r", options=dict(options or {}))
     except InvalidDataError as error:
         is_empty = path is not None and path.is_file() and not path.stat().st_size
         reason = "it is empty (0 bytes)" if is_empty else f"no video or image that can be read ({error.strerror})"
         raise MediaError(f"{name}: {reason}") from None
     except FFmpegError as error:
-        raise MediaError(f"{name}: {error.strerror}") from None
+        is_refused = options and error.errno == errno.EINVAL
+        reason = "it is in a format that is not read here, such as a playlist" if is_refused else error.strerror
+        raise MediaError(f"{name}: {reason}") from None
 
 
 def main_video(container: InputContainer, name: str) -> VideoStream:

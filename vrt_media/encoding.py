@@ -107,7 +107,7 @@ def choose_pix_fmt(offered: tuple[str, ...], source: str, height: int, width: in
     """
     layout = av.VideoFormat(source, 16, 16)
     components = [c for c in layout.components if not c.is_alpha]
-    is_deep = max(c.bits for c in components) > 8
+    is_deep = bit_depth(source) > 8
     is_rgb_or_grey = layout.is_rgb or layout.has_palette or len(components) == 1
     down, across = (2, 2) if is_rgb_or_grey else chroma_factors(source)
     if height % down or width % across:
@@ -124,6 +124,11 @@ def choose_pix_fmt(offered: tuple[str, ...], source: str, height: int, width: in
         f"the encoder takes none of the usual formats at {width}x{height}; name one with --pix-fmt, "
         f"out of {', '.join(offered[:12])}"
     )
+
+
+def bit_depth(pix_fmt: str) -> int:
+    """Return the bits of a channel of a pixel format, without alpha."""
+    return max(c.bits for c in av.VideoFormat(pix_fmt, 16, 16).components if not c.is_alpha)
 
 
 def check_pix_fmt(name: str) -> str:

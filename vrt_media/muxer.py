@@ -18,7 +18,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from .attachments import Attachment
-from .audio import COPIED_CODECS, LAYOUTS, CopiedTrack, EncodedTrack, Track
+from .audio import CopiedTrack, EncodedTrack, Track, is_copied
 from .clip import MediaError
 from .colour import FULL, LIMITED, Colour
 from .encoding import find_encoder
@@ -194,9 +194,8 @@ def _add_video(container: OutputContainer, plan: MuxPlan) -> VideoStream:
 
 def _add_track(container: OutputContainer, stream: Stream, plan: MuxPlan) -> Track:
     context = stream.codec_context
-    if plan.encode_audio and isinstance(context, av.AudioCodecContext) and context.name not in COPIED_CODECS:
-        layout = LAYOUTS.get(len(context.layout.channels), "stereo")
-        return EncodedTrack(container, context.sample_rate, layout)
+    if plan.encode_audio and isinstance(context, av.AudioCodecContext) and not is_copied(context):
+        return EncodedTrack(container, context.sample_rate, context.layout.name)
     return CopiedTrack(container, stream)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -73,6 +73,7 @@ class VideoReader:
         device: torch.device | str = "cpu",
         on_note: Callable[[str], object] = _log.warning,
         strict: bool = False,
+        options: Mapping[str, str] | None = None,
     ) -> None:
         """Open the file and decode the first frame.
 
@@ -82,13 +83,14 @@ class VideoReader:
             device: Device on which frames are converted and returned.
             on_note: Called with each thing that the user should know, but that does not stop the reader.
             strict: Whether damage ends the reading.
+            options: Options of libav for opening the file.
 
         Raises:
             MediaError: If libav cannot open the file, or if there is no video stream, or no frame in the trim.
         """
         self.name = name_of(source)
         self._trim, self._device, self._on_note = trim or Trim(), device, on_note
-        self._container = open_input(source)
+        self._container = open_input(source, options)
         try:
             self._video = main_video(self._container, self.name)
             self._file_zero = Fraction(max(0, self._container.start_time or 0), av.time_base)

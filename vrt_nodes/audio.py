@@ -33,7 +33,9 @@ class WaveformTrack:
         self._rate = int(waveform["sample_rate"])
         channels = self._samples.shape[0]
         if channels not in audio.LAYOUTS:
-            raise core.InputError(f"video has sound with {channels} channels; mono, stereo or 5.1 can be kept")
+            raise core.InputError(f"video has sound with {channels} channels; 1 to {max(audio.LAYOUTS)} can be kept")
+        if self._rate < 1:
+            raise core.InputError(f"video has sound with a sample_rate of {self._rate} Hz; it must be at least 1 Hz")
         self._layout = audio.LAYOUTS[channels]
         self._track = writer.add_audio(self._rate, self._layout)
         self._position = 0
@@ -43,9 +45,9 @@ class WaveformTrack:
         total = self._samples.shape[1]
         stop = total if seconds is None else min(total, int(seconds * self._rate))
         while self._position < stop:
-            part = self._samples[:, self._position : min(self._position + CHUNK_SAMPLES, stop)]
-            samples = part.float().contiguous().cpu().numpy()
-            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=self._layout)
+            part = self._samples[:, self._position : min(self._position + CHUNK_SAMPLES, stop)]  # (C, n)
+            packed = part.float().t().reshape(1, -1).cpu().numpy()  # (1, n * C)
+            frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=self._layout)
             frame.sample_rate = self._rate
             self._track.encode(frame)
             self._position += part.shape[1]

@@ -9,13 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import av
 import folder_paths
 from comfy_api.latest import InputImpl, io
 from PIL import Image
 from torch import Tensor
 
-from ._bridge import writer
+from ._bridge import clip, container, formats, writer
 from .execution import check_images
 from .run_progress import RunProgress
 from .video_io import TensorReader, open_video, open_writer, temporary_file
@@ -81,8 +80,7 @@ class CompareVideo(io.ComfyNode):
     @classmethod
     def execute(cls, before: Any, after: Any) -> io.NodeOutput:
         """Return files that a browser can play: the videos' own, or copies."""
-        progress = RunProgress()
-        entries = {"vrt_before": [_playable(before, progress)], "vrt_after": [_playable(after, progress)]}
+        entries = {"vrt_before": [_playable(before, "before")], "vrt_after": [_playable(after, "after")]}
         return io.NodeOutput(ui=entries)
 
 
@@ -97,14 +95,20 @@ def _save_some(images: Tensor, count: int) -> list[dict[str, str]]:
     return entries
 
 
-def _playable(video: Any, progress: RunProgress) -> dict[str, str]:
-    """Return the entry of a video's own file if a browser can play it from there, else of a copy."""
+def _playable(video: Any, name: str) -> dict[str, str]:
+    """Return the entry of a video's own file if a browser can play it from there, else of a copy.
+
+    Args:
+        video: The video.
+        name: Name of the input.
+    """
     has_edits = getattr(video, "has_pending_frame_edits", lambda: False)()
     is_trimmed = any(getattr(video, "get_active_trim_window", lambda: (0.0, 0.0))())
     if isinstance(video, InputImpl.VideoFromFile) and not (has_edits or is_trimmed):
         source = video.get_stream_source()
         if isinstance(source, str) and _folder_of(Path(source)) and _plays_in_browsers(source):
             return _entry(Path(source))
+    progress = RunProgress(f"copying {name}", shows_preview=False)
     with open_video(video, progress.warn_user) as reader:
         return _entry(_copy(reader, progress))
 
@@ -120,6 +124,7 @@ def _copy(source: VideoReader | TensorReader, progress: RunProgress) -> Path:
             progress.raise_if_cancelled()
             output.write(frame.rgb, n if frame.pts is None else frame.pts)
             progress.on_frame(frame.rgb)
+    progress.finish()
     return path
 
 
@@ -127,8 +132,12 @@ def _plays_in_browsers(path: str) -> bool:
     """Return whether all common browsers can play a file."""
     if Path(path).suffix.lower() not in WEB_SUFFIXES:
         return False
-    with av.open(path) as container:
-        streams = container.streams.video
+    try:
+        file = container.open_input(path, formats.self_contained_options())
+    except clip.MediaError:
+        return False
+    with file:
+        streams = file.streams.video
         return bool(streams) and streams[0].codec_context.name in WEB_CODECS and streams[0].format.name in WEB_FORMATS
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +13,14 @@ import torch
 from torch import Tensor
 
 from ._bridge import core
-from .loaded_model import LoadedModel, make_restorer
+from .loaded_model import LoadedModel, is_oom, make_restorer
 from .run_progress import RunProgress
 from .widgets import AUTOMATIC, options_from_widgets
 
 if TYPE_CHECKING:
     from vrt_core import RestoreOptions
+
+_log = logging.getLogger(__name__)
 
 ONE_FRAME = "one frame only: there are no neighbours to learn from"
 
@@ -75,6 +79,20 @@ def run_options(models: Sequence[LoadedModel], widgets: dict[str, Any]) -> Resto
     return replace(options, sigma_255="auto") if is_automatic else options
 
 
+@contextmanager
+def comfyui_out_of_memory() -> Iterator[None]:
+    """Raise the error of torch instead of the engine's: ComfyUI then unloads all models and gives its own advice."""
+    try:
+        yield
+    except core.VRTError as error:
+        cause = error.__cause__
+        if cause is None or not is_oom(cause):
+            raise
+        _log.error("%s", error)
+        raise cause from None
+
+
+@comfyui_out_of_memory()
 def restore_images(models: Sequence[LoadedModel], images: Tensor, widgets: dict[str, Any]) -> Tensor:
     """Restore a batch of images.
 
@@ -99,11 +117,11 @@ def restore_images(models: Sequence[LoadedModel], images: Tensor, widgets: dict[
     if T == 1:
         progress.warn_user(ONE_FRAME)
     restorer = make_restorer(models, options, (T, H, W))
-    progress.start(restorer.frame_factor * T)
+    progress.start(restorer.frame_factor * T, restorer, (H, W))
     shape = restorer.frame_factor * T, restorer.scale * H, restorer.scale * W, 3
     restored = torch.empty(shape, dtype=_image_dtype(), device=mm.intermediate_device())
     frames = (image[..., :3].movedim(-1, 0).float() for image in images)  # (H, W, C) -> (3, H, W) each
-    results = restorer.stream(frames, num_frames=T, on_step=progress.on_step, check=progress.raise_if_cancelled)
+    results = restorer.stream(frames, num_frames=T, on_step=progress.on_step, check=progress.check)
     for n, frame in enumerate(results):
         frame = frame.clamp(0, 1)
         restored[n] = frame.movedim(0, -1)  # (3, H, W) -> (H, W, 3)

@@ -23,7 +23,7 @@ class Restore(io.ComfyNode):
             display_name="VRT Restore",
             description="Denoises, deblurs or enlarges the frames of a video, each with the help of its neighbours. "
             "Long videos take less memory with VRT Restore Video.",
-            search_aliases=["video denoise", "video deblur", "video super-resolution", "video upscale"],
+            search_aliases=["denoise", "deblur", "upscale", "super-resolution", "enhance", "video restoration"],
             inputs=[
                 model_input(),
                 io.Image.Input("images", tooltip=IMAGES_TIP),
@@ -55,7 +55,7 @@ class Interpolate(io.ComfyNode):
             display_name="VRT Interpolate",
             description="Makes frames between the frames of a video: 2, 4 or 8 times as many. Multiply the frame rate "
             "by the same number to keep the speed.",
-            search_aliases=["video frame interpolation", "slow motion", "frame rate"],
+            search_aliases=["frame interpolation", "interpolate", "slow motion", "frame rate", "fps"],
             inputs=[
                 model_input(),
                 io.Image.Input("images", tooltip=IMAGES_TIP),
@@ -86,7 +86,7 @@ class SpaceTimeSR(io.ComfyNode):
             node_id="VRTSpaceTimeSR",
             display_name="VRT Space-Time SR",
             description="Enlarges the frames of a video, then makes frames between them: 2, 4 or 8 times as many.",
-            search_aliases=["space-time video super-resolution"],
+            search_aliases=["space-time super-resolution", "upscale", "interpolate"],
             inputs=[
                 model_input(),
                 io.Image.Input("images", tooltip=IMAGES_TIP),

@@ -22,7 +22,7 @@ class LoadModel(io.ComfyNode):
             node_id="VRTLoadModel",
             display_name="Load VRT Model",
             description="Loads a VRT model: one that ships, an official one, or a file of your own in models/vrt.",
-            search_aliases=["vrt", "video restoration", "denoise video", "deblur video", "upscale video"],
+            search_aliases=["video restoration", "denoise", "deblur", "upscale", "super-resolution", "interpolate"],
             inputs=[
                 io.Combo.Input(
                     "model_name",

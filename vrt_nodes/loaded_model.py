@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,6 @@ from ._bridge import core, hardware, models
 
 if TYPE_CHECKING:
     from vrt_core import ModelCard, RestoreOptions, Restorer
-
-_log = logging.getLogger(__name__)
 
 
 class LoadedModel:
@@ -41,8 +38,11 @@ class LoadedModel:
         self.dtype = hardware.pick_dtype(precision, mm.get_torch_device())
         self.parts: list[tuple[ModelCard, Any]] = []
         for known_card, path in files:
-            card = known_card or models.card_for_file(path)
-            network: Any = models.load_network(card, path)
+            if known_card is None:
+                card = models.card_for_file(path)
+                network: Any = models.load_network(card, path)
+            else:  # by name, so that a published sha256 is compared
+                card, network = known_card, models.load_network(known_card, folder=path.parent)
             network.to_precision(self.dtype)  # before ComfyUI measures its size
             patcher = ModelPatcher(network, load_device=mm.get_torch_device(), offload_device=mm.unet_offload_device())
             self.parts.append((card, patcher))
@@ -70,7 +70,6 @@ def make_restorer(loaded: Sequence[LoadedModel], options: RestoreOptions, clip_s
         raise core.InputError("model and interpolate_model differ in precision; choose the same in both loaders")
     cards = [card for card, _ in parts]
     needed_bytes = core.estimate_models_memory(cards, options, clip_shape, dtype, device)
-    _log.info("loading %s: about %d MiB for its work", "+".join(model.name for model in loaded), needed_bytes >> 20)
     mm.load_models_gpu([patcher for _, patcher in parts], memory_required=needed_bytes, force_full_load=True)
     return core.make_restorer(  # moves what ComfyUI has not moved: with --novram, all of a plain torch module
         [(patcher.model, card) for card, patcher in parts],

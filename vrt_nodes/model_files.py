@@ -37,7 +37,7 @@ def find_model_files(model_name: str) -> list[tuple[ModelCard | None, Path]]:
     """Return card and file of each network of a model, in the order in which they run.
 
     Args:
-        model_name: One of ``model_names``.
+        model_name: One of ``model_names``; the API may give anything.
 
     Returns:
         The pairs; the card of a file that is not known by name is None.
@@ -45,10 +45,10 @@ def find_model_files(model_name: str) -> list[tuple[ModelCard | None, Path]]:
     Raises:
         WeightsError: If a file is missing; the message says how to get it and where to put it.
     """
-    if card := core.MODELS.get(model_name):
+    if isinstance(model_name, str) and (card := core.MODELS.get(model_name)):
         cards = [core.MODELS[link] for link in card.links] or [card]
         return [(part, _find(part)) for part in cards]
-    path = folder_paths.get_full_path(FOLDER, model_name)
+    path = folder_paths.get_full_path(FOLDER, model_name) if isinstance(model_name, str) else None
     if path is None:
         raise core.WeightsError(
             f"model_name ({model_name!r}) is neither a model known by name nor a file in {_places()}; put the file "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import folder_paths
 from comfy_api.latest import InputImpl
 
-from ._bridge import clip, colour, core, encoding, reader, writer
+from ._bridge import audio, clip, colour, core, encoding, formats, reader, writer
 from .audio import WaveformTrack
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 BT709 = colour.Colour(matrix=colour.BT709, full_range=False, primaries=1, transfer=1, siting=colour.LEFT)
 """Colour of everything that the nodes write."""
+MAX_RATE = 1000
+"""Frames per second; more than any camera's, so that time stamps fit into the fields of an MP4 file."""
+NTSC_ROUNDING = Fraction(2, 10**6)
+"""Relative difference between an NTSC rate, such as 24000/1001, and its usual decimal number."""
 WarnUser = Callable[[str], object]
 
 
@@ -45,7 +49,7 @@ class TensorReader:
             warn_user("the video has an alpha channel, which is left out")
         self._images, self._audio, self._track = images, components.audio, None
         num_frames, height, width = images.shape[:3]
-        rate = Fraction(components.frame_rate)
+        rate = frame_rate(components.frame_rate)
         self.info = clip.ClipInfo(
             height=height,
             width=width,
@@ -74,6 +78,26 @@ class TensorReader:
         """Do nothing: no file is open."""
 
 
+def frame_rate(rate: Any) -> Fraction:
+    """Return a rate of frames per second as a fraction that containers can store.
+
+    Create Video turns its number, such as 23.976, into the fraction that the float is exactly, whose denominator takes
+    48 bits. The usual decimal number of an NTSC rate becomes that rate.
+
+    Raises:
+        InputError: If it is no rate.
+    """
+    try:
+        exact = Fraction(rate)
+    except (TypeError, ValueError, OverflowError):
+        exact = Fraction(0)
+    if not 0 < exact <= MAX_RATE:
+        raise core.InputError(f"video has a frame_rate of {rate}; it must be above 0 and at most {MAX_RATE} fps")
+    ntsc = round(exact * Fraction(1001, 1000)) * Fraction(1000, 1001)
+    is_ntsc = exact.denominator > 1 and abs(exact - ntsc) <= NTSC_ROUNDING * exact
+    return ntsc if is_ntsc else exact.limit_denominator(1001) or Fraction(1, 1001)
+
+
 @contextmanager
 def open_video(video: Any, warn_user: WarnUser) -> Iterator[VideoReader | TensorReader]:
     """Open a VIDEO for reading, until the context ends.
@@ -98,10 +122,13 @@ def open_video(video: Any, warn_user: WarnUser) -> Iterator[VideoReader | Tensor
     )
     trim = reader.Trim(start_seconds=start, stop_seconds=start + duration if duration else None)
     try:
-        file = reader.VideoReader(video.get_stream_source(), trim, on_note=warn_user)
+        options = formats.self_contained_options()
+        file = reader.VideoReader(video.get_stream_source(), trim, on_note=warn_user, options=options)
         try:
             if file.is_hdr:
                 warn_user("the video is HDR: it is worked on as it is and tagged BT.709, so convert it to SDR first")
+            elif (bits := encoding.bit_depth(file.info.pix_fmt)) > 8:
+                warn_user(f"the video has {bits} bits a channel, the result has 8: `vrt restore` keeps them")
             yield file
         finally:
             file.close()
@@ -123,13 +150,16 @@ def open_writer(
         crf: Quality, 0 to 51.
         warn_user: Called with each audio stream that is left out.
     """
-    streams = [] if isinstance(source, TensorReader) else source.copied_streams
+    streams = [] if isinstance(source, TensorReader) else [s for s in source.copied_streams if s.type == "audio"]
+    for stream in streams:
+        if note := audio.conversion_note(stream.codec_context):
+            warn_user(f"audio stream {stream.index}: {note}")
     output = writer.VideoWriter(
         path,
         replace(source.info, colour=BT709, pix_fmt="yuv420p", mastering=None),
         shape,
         encoding.Encoding(codec="libx264", crf=crf),
-        streams=[stream for stream in streams if stream.type == "audio"],
+        streams=streams,
         encode_audio=True,
         crash_safe=False,
     )

@@ -9,17 +9,17 @@ from comfy_api.latest import InputImpl, io
 from torch import Tensor
 
 from ._bridge import timeline, writer
-from .execution import ONE_FRAME, run_options
+from .execution import ONE_FRAME, comfyui_out_of_memory, run_options
 from .loaded_model import LoadedModel, make_restorer
 from .run_progress import RunProgress
 from .video_io import TensorReader, open_video, open_writer, temporary_file
-from .widgets import advanced_inputs, make_schema, mark_advanced, model_input, option_input
+from .widgets import advanced_inputs, check_number, make_schema, mark_advanced, model_input, option_input
 
 if TYPE_CHECKING:
     from vrt_core import RestoreOptions
     from vrt_media.reader import VideoReader
 
-DEFAULT_CRF = 16
+DEFAULT_CRF, MAX_CRF = 16, 51
 ASSUMED_FRAMES = 100
 """Length of a clip that does not give it, for the memory estimate; longer than a window."""
 
@@ -35,7 +35,7 @@ class RestoreVideo(io.ComfyNode):
             display_name="VRT Restore Video",
             description="Restores a video of any length: frames go from file to file, so memory does not grow with "
             "the length. Takes every VRT model. Sound is kept. Save Video keeps the result.",
-            search_aliases=["video denoise", "video deblur", "video upscale", "video frame interpolation"],
+            search_aliases=["denoise", "deblur", "upscale", "super-resolution", "frame interpolation", "slow motion"],
             inputs=[
                 model_input(),
                 io.Video.Input("video", tooltip="From Load Video, Trim Video, or another node."),
@@ -47,7 +47,7 @@ class RestoreVideo(io.ComfyNode):
                         "crf",
                         default=float(DEFAULT_CRF),
                         min=0.0,
-                        max=51.0,
+                        max=float(MAX_CRF),
                         step=1.0,
                         tooltip="Quality of the H.264 result: lower is better and larger; 0 loses nothing but colour "
                         "resolution.",
@@ -66,11 +66,13 @@ class RestoreVideo(io.ComfyNode):
     def execute(cls, model: Any, video: Any, crf: float, **widgets: Any) -> io.NodeOutput:
         """Restore the video."""
         options = run_options([model], widgets)
+        crf = check_number("crf", crf, 0, MAX_CRF)
         progress = RunProgress()
         with open_video(video, progress.warn_user) as source:
             return io.NodeOutput(InputImpl.VideoFromFile(_restore(model, source, options, crf, progress)))
 
 
+@comfyui_out_of_memory()
 def _restore(
     model: LoadedModel,
     source: VideoReader | TensorReader,
@@ -84,7 +86,8 @@ def _restore(
         progress.warn_user(ONE_FRAME)
     restorer = make_restorer([model], options, (info.num_frames or ASSUMED_FRAMES, info.height, info.width))
     factor = restorer.frame_factor
-    progress.start(None if info.num_frames is None else factor * info.num_frames)
+    num_frames = None if info.num_frames is None else factor * info.num_frames
+    progress.start(num_frames, restorer, (info.height, info.width))
     times = timeline.Timeline(time_base=info.time_base, frame_duration=info.frame_duration, factor=factor)
     shape = writer.OutputShape(
         height=restorer.scale * info.height,
@@ -101,7 +104,7 @@ def _restore(
                 times.push(frame.pts)
                 yield frame.rgb
 
-        results = restorer.stream(frames(), on_step=progress.on_step, check=progress.raise_if_cancelled)
+        results = restorer.stream(frames(), on_step=progress.on_step, check=progress.check)
         for n, frame in enumerate(results):
             output.write(frame, times.stamp(n))
             progress.on_frame(frame)

@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from ._bridge import core
 
 if TYPE_CHECKING:
-    from vrt_core import RestoreOptions
+    from vrt_core import Option, RestoreOptions
 
 AUTOMATIC = -1
 """Value of a number widget that leaves the choice to the model or the engine."""
@@ -71,12 +71,31 @@ def options_from_widgets(values: dict[str, Any]) -> RestoreOptions:
     Raises:
         InputError: If a value is out of its range.
     """
-    settings = {}
-    for name, value in values.items():
-        option = core.OPTIONS[name]
-        if option.is_automatic and not option.choices and value == AUTOMATIC:
-            value = option.default
-        elif option.choices:
-            value = next(choice for choice in option.choices if str(choice) == str(value))
-        settings[name] = value
-    return core.RestoreOptions(**settings)
+    return core.RestoreOptions(**{name: _option_value(core.OPTIONS[name], value) for name, value in values.items()})
+
+
+def check_number(name: str, value: Any, low: float, high: float) -> float:
+    """Return the value of a number widget, which the API may set to anything.
+
+    Raises:
+        InputError: If it is no number in the range.
+    """
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high:
+        raise core.InputError(f"{name} ({value!r}) must be a number from {low:g} to {high:g}")
+    return value
+
+
+def _option_value(option: Option, value: Any) -> Any:
+    """Return the core's value for the value of an option's widget.
+
+    Raises:
+        InputError: If the widget does not have it.
+    """
+    if not option.choices:
+        return option.default if option.is_automatic and value == AUTOMATIC else value
+    for choice in option.choices:
+        if str(choice) == str(value):
+            return choice
+    words = ", ".join(str(choice) for choice in option.choices)
+    raise core.InputError(f"{option.name} ({value!r}) must be one of {words}")

@@ -163,3 +163,9 @@ def test_windows_must_come_from_the_chains_own_plan() -> None:
     window = restorer.split()[0].plan(9, 8, 8)[0]
     with pytest.raises(InputError, match="chain; use its own plan"):
         restorer.restore_window(window, random_clip(4, 8, 8))
+
+
+def test_a_chain_enlarges_beyond_what_a_single_card_may_state() -> None:
+    chain = Restorer([fake_runner(scale=4, window=1, overlap=0) for _ in range(3)])
+    assert chain.scale == 64
+    assert chain.restore(random_clip(1, 8, 8), cuts="off").shape == (1, 3, 512, 512)

@@ -237,11 +237,47 @@ def test_check_cancels_between_passes() -> None:
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 
-def test_results_that_are_not_finite_are_refused() -> None:
+def overflowing_clip() -> Tensor:
+    clip = random_clip(24, 16, 16)
+    clip[14] = 70000.0  # more than float16 holds
+    return clip
+
+
+@pytest.mark.parametrize("tile", [0, 8])
+def test_a_window_that_overflows_in_half_precision_is_computed_again_in_float32(
+    tile: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    restorer, exact = (fake_restorer(dtype=d, tile_px=tile, name="the-model") for d in (torch.float16, torch.float32))
+    clip = overflowing_clip()
+    half = fake_restorer(dtype=torch.float16, tile_px=tile).restore(clip[:12], cuts="off")
+    steps: list[tuple[int, int | None]] = []
+    results = restorer.restore(clip, cuts="off", on_step=lambda *step: steps.append(step))
+    assert torch.equal(results[:10], half[:10]), "windows before it stay in half precision"
+    expected = exact.restore(clip, cuts="off")
+    assert torch.equal(results[14], expected[14])
+    assert not torch.equal(results[-1], expected[-1]), "windows after it as well"
+    assert results.isfinite().all()
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 2, "frame 14 is in two windows"
+    assert "the-model gave NaN or infinity for output frame" in warnings[0]
+    assert "frames 12 to 15 are computed again in fp32" in warnings[0]
+    assert steps[-1][0] == steps[-1][1]
+    streamed = fake_restorer(dtype=torch.float16, tile_px=tile).stream(clip, cuts="off")
+    assert torch.equal(torch.stack(list(streamed)), results)
+    assert torch.equal(by_windows(restorer, clip), results)
+
+
+def test_the_network_stays_in_half_precision_beside_its_float32_copy() -> None:
+    restorer = fake_restorer(dtype=torch.float16)
+    restorer.restore(overflowing_clip(), cuts="off")
+    assert network_of(restorer).weight.dtype == torch.float16
+
+
+def test_results_that_are_not_finite_in_float32_either_are_refused() -> None:
     restorer = fake_restorer(dtype=torch.float16, name="the-model")
     clip = random_clip(9, 8, 8)
-    clip[6] = 70000.0
+    clip[6] = 3e38  # twice as much is infinite
     results = []
-    with pytest.raises(NumericsError, match=r"the-model .* frame \d in fp16.*fp32"):
+    with pytest.raises(NumericsError, match=r"the-model .* frame \d in fp32$"):
         results.extend(restorer.stream(clip, cuts="off"))
     assert len(results) == 4

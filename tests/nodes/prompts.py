@@ -16,15 +16,15 @@ def node(kind: str, **inputs: Any) -> dict[str, Any]:
     return {"class_type": kind, "inputs": inputs}
 
 
-def load_model(name: str = "denoise-small") -> dict[str, Any]:
+def load_model(name: Any = "denoise-small") -> dict[str, Any]:
     return node("VRTLoadModel", model_name=name, precision="fp32")
 
 
 def restore_images(
     image: str = "example.png",
     *,
-    model: str = "denoise-small",
-    sigma_255: float = 20.0,
+    model: Any = "denoise-small",
+    sigma_255: Any = 20.0,
     frames: int = 3,
     **options: Any,
 ) -> Prompt:

@@ -90,6 +90,26 @@ def test_slider_and_frames_follow_the_pointer(front_end: FrontEnd) -> None:
     front_end.screenshot("slider")
 
 
+def test_a_comparison_comes_back_where_no_canvas_is_drawn(front_end: FrontEnd) -> None:
+    """A change of tab loads the graph anew, then restores its outputs; renderers of newer nodes draw no canvas."""
+    prompt = restore_images(frames=2, sigma_255=22.0)
+    prompt["6"] = node("VRTCompare", before=["3", 0], after=["4", 0])
+    front_end.load_prompt(prompt)
+    front_end.run()
+    front_end.compare_widgets(1)
+    front_end.page.evaluate(
+        """async () => { app.canvas.draw = () => {}; const outputs = app.nodeOutputs;
+           await app.loadGraphData(app.graph.serialize()); app.nodeOutputs = outputs }"""
+    )
+    try:
+        front_end.page.wait_for_function(
+            "() => [...document.querySelectorAll('.vrt-slider-stage img')].filter(i => i.naturalWidth).length === 2",
+            timeout=10_000,
+        )
+    finally:
+        front_end.page.evaluate("() => { delete app.canvas.draw }")
+
+
 def test_template_browser_lists_and_loads_the_workflows(front_end: FrontEnd) -> None:
     page = front_end.page
     page.evaluate("() => { app.extensionManager.command.execute('Comfy.BrowseTemplates') }")
@@ -169,3 +189,5 @@ def test_newer_nodes_and_chinese_texts(browser: Browser, server: Server) -> None
             front_end.page.get_by_role("button", name="显示高级输入").first.wait_for()
         front_end.show_all()
         front_end.screenshot("vrt_compare")
+        front_end.open_help("VRTRestore", "VRT 修复")
+        front_end.page.get_by_text("每一帧都借助其相邻帧修复").wait_for()

@@ -93,3 +93,21 @@ def test_other_videos_are_copied_into_what_plays(comfy: FakeComfyUI, tmp_path: P
         with av.open(str(copy)) as container:
             stream = container.streams.video[0]
             assert (stream.codec_context.name, stream.format.name) == ("h264", "yuv420p")
+
+
+def test_a_playlist_is_not_played(comfy: FakeComfyUI) -> None:
+    """It has a suffix that browsers play, and lies where they may fetch it from."""
+    make_video(comfy.base / "private.mp4", num_frames=3, **H264)
+    playlist = comfy.base / "input/list.mp4"
+    playlist.write_text("ffconcat version 1.0\nfile ../private.mp4\n")
+    video = InputImpl.VideoFromFile(str(playlist))
+    with pytest.raises(InputError, match="it is in a format that is not read here"):
+        CompareVideo.execute(video, video)
+
+
+def test_videos_of_any_rate_are_shown(comfy: FakeComfyUI) -> None:
+    images = torch.rand(3, 16, 16, 3)
+    videos = [InputImpl.VideoFromComponents(Types.VideoComponents(images, Fraction(fps))) for fps in (59.94, 7.3)]
+    ui = CompareVideo.execute(*videos).ui
+    assert read_stamps(paths(comfy, ui, "vrt_before")[0])[1] == Fraction(1001, 60000)
+    assert read_stamps(paths(comfy, ui, "vrt_after")[0])[1] == Fraction(10, 73)

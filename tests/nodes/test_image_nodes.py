@@ -211,6 +211,19 @@ def test_out_of_memory_makes_tiles_smaller(comfy: FakeComfyUI, caplog: pytest.Lo
     assert "out of memory" in caplog.text
 
 
+def test_out_of_memory_for_good_is_comfyuis_own_error(comfy: FakeComfyUI, caplog: pytest.LogCaptureFixture) -> None:
+    """It unloads all models then."""
+    model = comfy.load("deblur")
+
+    def forward(clip: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        raise mm.OOM_EXCEPTION("out of memory")
+
+    model.parts[0][1].model.forward = forward
+    with pytest.raises(mm.OOM_EXCEPTION):
+        restore(model, batch(2, 32, 96))
+    assert "the smallest it takes" in caplog.text
+
+
 def test_a_cancel_is_no_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_oom(mm.OOM_EXCEPTION())
     assert not is_oom(mm.InterruptProcessingException())

@@ -77,6 +77,15 @@ def test_a_damaged_file_is_named(comfy: FakeComfyUI) -> None:
         LoadModel.execute("bad.safetensors", "auto")
 
 
+def test_a_shipped_model_is_compared_with_its_published_sha256(comfy: FakeComfyUI) -> None:
+    card = MODELS["sr-small"]
+    content = bytearray(find_weights(card).read_bytes())
+    content[-1] ^= 1
+    (comfy.base / "models/vrt" / card.file).write_bytes(content)  # which comes before the shipped one
+    with pytest.raises(WeightsError, match=rf"{card.file} is damaged or was changed.*in the model list"):
+        LoadModel.execute("sr-small", "auto")
+
+
 def test_files_that_the_command_line_downloaded_are_found(comfy: FakeComfyUI) -> None:
     folder = comfy.base / "downloaded"
     folder.mkdir()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
+import av
 import pytest
 
 from tests.nodes.comfy_server import Prompt, PromptError, Server
@@ -29,8 +31,16 @@ def interpolate(frames: int) -> Prompt:
         (restore_images(tile_px=60), "tile_px .60.*multiple of 8"),
         (interpolate(1), "1 frame.*2 or more"),
         (restore_video(factor="4"), "factor .4. was given.*does not interpolate"),
+        (restore_video(factor="3"), "factor.*3"),
+        (restore_images(cuts="12,20"), "cuts.*12,20"),
+        (restore_video(crf=float("nan")), "crf"),
+        (restore_images(model=None), "model_name"),
+        (restore_images(sigma_255=None), "sigma_255"),
     ],
-    ids=["missing", "gone", "range", "no-sigma", "other-task", "tile", "one-frame", "factor"],
+    ids=[
+        *("missing", "gone", "range", "no-sigma", "other-task", "tile", "one-frame", "factor"),
+        *("factor-3", "cuts", "crf", "no-name", "no-number"),
+    ],
 )
 def test_says_what_is_wrong(server: Server, prompt: Prompt, words: str) -> None:
     with pytest.raises(PromptError, match=rf"(?s){words}"):
@@ -68,6 +78,20 @@ def test_takes_videos_of_every_kind(
     prompt["9"] = node("GetVideoComponents", video=["3", 0])
     prompt["10"] = node("SaveImage", images=["9", 0], filename_prefix="frames")
     assert len(server.run(prompt).outputs["10"]["images"]) == frames
+
+
+def test_takes_the_rates_of_create_video(server: Server) -> None:
+    prompt = restore_video()
+    del prompt["2"]
+    prompt["6"] = node("LoadImage", image="small.png")
+    prompt["7"] = node("RepeatImageBatch", image=["6", 0], amount=3)
+    prompt["8"] = node("CreateVideo", images=["7", 0], fps=23.976)
+    prompt["3"]["inputs"]["video"] = ["8", 0]
+    prompt["9"] = node("VRTCompareVideo", before=["8", 0], after=["3", 0])
+    outputs = server.run(prompt).outputs
+    for entry in (*outputs["9"]["vrt_before"], *outputs["9"]["vrt_after"]):
+        with av.open(str(server.path_of(entry))) as container:
+            assert container.streams.video[0].average_rate == Fraction(24000, 1001)
 
 
 @pytest.mark.parametrize("file", ["odd.mp4", "silent.mp4"])

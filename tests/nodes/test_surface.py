@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,6 +48,23 @@ def test_every_node_and_input_explains_itself(schemas: dict[str, Any]) -> None:
         for widget in schema.inputs:
             assert widget.tooltip, f"{schema.node_id}.{widget.id}"
         assert all(widget.tooltip for widget in schema.outputs), schema.node_id
+
+
+@pytest.mark.parametrize("word", ["denoise", "deblur", "upscale", "super-resolution", "interpolate", "slow motion"])
+def test_a_search_finds_a_node_by_its_task(comfy: FakeComfyUI, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    """Since 0.11, ComfyUI searches the aliases."""
+    from vrt_nodes import widgets
+
+    @dataclass
+    class NewerSchema(widgets.io.Schema):
+        search_aliases: list[str] = field(default_factory=list)
+
+    monkeypatch.setattr(widgets.io, "Schema", NewerSchema)
+    monkeypatch.setattr(widgets, "_SCHEMA_FIELDS", {f.name for f in fields(NewerSchema)})
+    schemas: list[Any] = [node.define_schema() for node in all_nodes()]
+    matches = {schema.node_id for schema in schemas if word in schema.search_aliases}
+    assert matches
+    assert word in ("interpolate", "slow motion") or {"VRTRestore", "VRTRestoreVideo"} <= matches
 
 
 def test_seldom_used_inputs_are_advanced(schemas: dict[str, Any]) -> None:

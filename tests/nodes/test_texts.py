@@ -12,9 +12,11 @@ from PIL import Image
 
 from tests.nodes.fake import FakeComfyUI
 from vrt_core import MODELS
+from vrt_nodes.example_clips import CLIPS
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+DOCS = ROOT / "vrt_nodes/web/docs"
 LOCALES = sorted((ROOT / "locales").glob("*/nodeDefs.json"))
 
 
@@ -27,11 +29,25 @@ def schemas(comfy: FakeComfyUI) -> dict[str, Any]:
 
 
 def test_every_node_has_a_help_page_that_names_its_inputs(schemas: dict[str, Any]) -> None:
-    pages = {path.stem: path.read_text() for path in (ROOT / "vrt_nodes/web/docs").glob("*.md")}
+    pages = {path.stem: path.read_text() for path in DOCS.glob("*.md")}
     assert pages.keys() == schemas.keys()
     for name, schema in schemas.items():
         assert pages[name].startswith(f"# {schema.display_name}\n")
         assert [widget.id for widget in schema.inputs if f"**{widget.id}**" not in pages[name]] == []
+
+
+@pytest.mark.parametrize("path", LOCALES, ids=lambda path: path.parent.name)
+def test_every_help_page_is_translated_with_all_its_inputs(schemas: dict[str, Any], path: Path) -> None:
+    texts = json.loads(path.read_text())
+    for name, schema in schemas.items():
+        page = (DOCS / name / f"{path.parent.name}.md").read_text()
+        english = (DOCS / f"{name}.md").read_text()
+        assert page.startswith(f"# {texts[name]['display_name']}\n")
+        assert [widget.id for widget in schema.inputs if f"**{widget.id}**" not in page] == []
+        for facts in texts[name]["inputs"].values():
+            assert f"**{facts['name']}**" in page
+        for mark in ("\n- ", "\n## ", "\n|"):
+            assert page.count(mark) == english.count(mark), f"as many of {mark!r} as in the English page"
 
 
 @pytest.mark.parametrize("path", LOCALES, ids=lambda path: path.parent.name)
@@ -60,6 +76,8 @@ def test_workflows_fit_the_nodes(schemas: dict[str, Any], path: Path) -> None:
             assert {*named} == {widget.id for widget in schema.inputs if not getattr(widget, "optional", False)}
         if node["type"] == "VRTLoadModel":
             assert MODELS[node["widgets_values"][0]].shipped, "runs without a download"
+        if node["type"] == "LoadVideo":
+            assert (CLIPS / node["widgets_values"][0]).is_file(), "runs without a video of the user's"
 
 
 def test_workflows_have_ids_of_their_own() -> None:

@@ -3,49 +3,28 @@
 import io
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import av
 import comfy.model_management as mm
 import numpy as np
 import pytest
 import torch
-from av.audio.stream import AudioStream
 from comfy_api.latest import InputImpl, Types
 from typer.testing import CliRunner
 
 from tests.helpers.live_bytes import LiveBytes
 from tests.helpers.video_files import make_video, picture, read_packets, read_planes, read_stamps
 from tests.nodes.fake import FakeComfyUI
+from tests.nodes.videos import from_file, restore, sound_of
 from vrt_cli.main import app
 from vrt_core import InputError
-from vrt_nodes.video_node import RestoreVideo
 
-FIELDS = {"sigma_255": -1.0, "factor": "2", "crf": 16.0, "cuts": "off"}
-FIELDS |= dict.fromkeys(("window_frames", "overlap_frames", "tile_px", "tile_overlap_px"), -1)
 H264 = {"codec": "libx264", "options": {"crf": "1"}, "size": (32, 48)}
-
-
-def restore(model: Any, video: Any, **widgets: Any) -> Path:
-    result = RestoreVideo.execute(model, video, **{**FIELDS, **widgets})[0]
-    assert isinstance(result, InputImpl.VideoFromFile)
-    return Path(result.get_stream_source())
-
-
-def from_file(path: Path | io.BytesIO, start: float = 0, duration: float = 0) -> Any:
-    return InputImpl.VideoFromFile(
-        path if isinstance(path, io.BytesIO) else str(path), start_time=start, duration=duration
-    )
 
 
 def brightness(path: Path) -> list[float]:
     return [float(planes[0].mean()) for planes in read_planes(path)]
-
-
-def sound_of(path: Path) -> np.ndarray:
-    """Return the samples of the first audio stream, (C, S)."""
-    with av.open(str(path)) as container:
-        return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
 
 
 def same_planes(a: Path, b: Path) -> bool:
@@ -143,44 +122,40 @@ def test_a_trim_is_honoured(comfy: FakeComfyUI, start: float, duration: float, f
     assert 0 <= times[0] < 0.03
 
 
-# --- sound ---
+# --- videos in memory ---
 
 
-def test_sound_that_mp4_cannot_hold_is_encoded(comfy: FakeComfyUI) -> None:
-    path = comfy.base / "in.mkv"
-    wave = (8000 * np.sin(np.arange(24000) * 2 * np.pi * 440 / 24000)).astype(np.int16)[None]
-    with av.open(str(path), "w") as container:
-        video = cast(Any, container.add_stream("ffv1", rate=10))
-        video.height, video.width, video.pix_fmt = 32, 48, "yuv420p"
-        sound = cast(AudioStream, container.add_stream("pcm_s16le", rate=24000))
-        sound.layout = "mono"
-        for n in range(10):
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture(n, 32, 48), format="rgb24")))
-            samples = av.AudioFrame.from_ndarray(wave[:, 2400 * n : 2400 * (n + 1)], format="s16", layout="mono")
-            samples.sample_rate, samples.pts = 24000, 2400 * n
-            container.mux(sound.encode(samples))
-        container.mux(video.encode(None))
-        container.mux(sound.encode(None))
-    restored = restore(comfy.load_quick("deblur"), from_file(path))
-    samples = sound_of(restored)
-    assert samples.shape[1] == pytest.approx(24000, abs=2100)
-    assert np.abs(samples).max() == pytest.approx(8000 / 32768, rel=0.1)
-
-
-@pytest.mark.parametrize("channels", [1, 2])
-def test_a_video_in_memory_keeps_frames_and_sound(comfy: FakeComfyUI, channels: int) -> None:
-    images = torch.stack([torch.from_numpy(picture(n, 32, 48)).float() / 255 for n in range(10)])
-    wave = 0.5 * torch.sin(torch.arange(16000) * 2 * torch.pi * 440 / 16000).expand(1, channels, -1)
-    components = Types.VideoComponents(images, Fraction(10), {"waveform": wave, "sample_rate": 16000})
-    restored = restore(comfy.load_quick("deblur"), InputImpl.VideoFromComponents(components), crf=1.0)
-    assert read_stamps(restored) == [Fraction(n, 10) for n in range(10)]
-    samples = sound_of(restored)
-    assert samples.shape[0] == channels
-    assert samples.shape[1] == pytest.approx(16000, abs=2100)
-    assert np.abs(samples).max() == pytest.approx(0.5, abs=0.1)
+@pytest.mark.parametrize(
+    ("fps", "expected"),
+    [
+        (23.976, Fraction(24000, 1001)),
+        (29.97, Fraction(30000, 1001)),
+        (59.94, Fraction(60000, 1001)),
+        (119.88, Fraction(120000, 1001)),
+        (23.98, Fraction(1199, 50)),
+        (7.3, Fraction(73, 10)),
+        (0.1, Fraction(1, 10)),
+        (24.0, Fraction(24)),
+        (25.0, Fraction(25)),
+    ],
+)
+@pytest.mark.parametrize("task", ["deblur", "interpolate"])
+def test_rates_of_create_video_are_kept(comfy: FakeComfyUI, fps: float, expected: Fraction, task: str) -> None:
+    """Create Video makes the fraction that the float is exactly: 23.976 has 48 bits above and below the bar."""
+    images = torch.stack([torch.from_numpy(picture(n, 32, 48)).float() / 255 for n in range(4)])
+    video = InputImpl.VideoFromComponents(Types.VideoComponents(images, Fraction(fps)))
+    restored = restore(comfy.load_quick(task), video)
+    factor = 2 if task == "interpolate" else 1
+    assert read_stamps(restored) == [n / (factor * expected) for n in range(4 * factor)]
     with av.open(str(restored)) as container:
-        rgb = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-    assert np.abs(rgb - 255 * images.numpy()).mean() < 4  # chroma is halved
+        assert container.streams.video[0].average_rate == factor * expected
+
+
+@pytest.mark.parametrize("fps", [0, -1, 1e9, "fast", None])
+def test_a_rate_that_is_none_is_refused(comfy: FakeComfyUI, fps: Any) -> None:
+    video = InputImpl.VideoFromComponents(Types.VideoComponents(torch.rand(2, 16, 16, 3), fps))
+    with pytest.raises(InputError, match=r"frame_rate of .* must be above 0 and at most 1000 fps"):
+        restore(comfy.load_quick("deblur"), video)
 
 
 def test_edits_that_are_not_in_the_file_yet_are_honoured(comfy: FakeComfyUI) -> None:
@@ -210,12 +185,29 @@ def test_what_cannot_be_read_is_refused_with_a_reason(comfy: FakeComfyUI) -> Non
     assert comfy.files() == []
 
 
+@pytest.mark.parametrize("name", ["list.m3u8", "list.ffconcat", "list.mp4"])
+def test_a_playlist_reads_no_other_file(comfy: FakeComfyUI, name: str) -> None:
+    other = make_video(comfy.base / "private.ts", num_frames=40, codec="mpeg2video", options={}, size=(32, 48))
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n"
+    (comfy.base / name).write_text(playlist if name.endswith("m3u8") else f"ffconcat version 1.0\nfile {other.name}\n")
+    with av.open(str(comfy.base / name)) as container:
+        assert next(container.decode(video=0)), "libav reads it"
+    with pytest.raises(InputError, match=rf"video cannot be read: .*{name}: it is in a format that is not read here"):
+        restore(comfy.load_quick("deblur"), from_file(comfy.base / name))
+
+
 def test_notes_reach_the_user(comfy: FakeComfyUI, caplog: pytest.LogCaptureFixture) -> None:
     components = Types.VideoComponents(torch.rand(1, 16, 16, 4), Fraction(10))
     restore(comfy.load_quick("deblur"), InputImpl.VideoFromComponents(components))
     assert "alpha" in comfy.texts[-1]
     assert "one frame only" in comfy.texts[-1]
     assert "alpha" in caplog.text
+
+
+def test_bits_that_are_lost_are_told(comfy: FakeComfyUI) -> None:
+    source = make_video(comfy.base / "in.mkv", num_frames=2, pix_fmt="yuv420p10le", size=(32, 48))
+    restore(comfy.load_quick("deblur"), from_file(source))
+    assert "the video has 10 bits a channel, the result has 8" in comfy.texts[-1]
 
 
 # --- stopping, memory ---

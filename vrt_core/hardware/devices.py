@@ -20,6 +20,12 @@ _MIN_SPEEDUP = 1.2
 _ACCELERATOR_SHARE, _CPU_SHARE = 0.8, 0.5
 """Fraction of the free memory to plan with: 0.8 on accelerators, 0.5 of RAM, which other processes need too."""
 _UNKNOWN_FREE_BYTES = 4 << 30
+_OUT_OF_MEMORY = (
+    *("out of memory", "out_of_memory", "outofmemory"),
+    *("alloc_failed", "out_of_device_memory", "out_of_host_memory"),  # cuBLAS and cuDNN; SYCL
+    *("can't allocate memory", "not enough memory", "invalid buffer size"),  # host; host on Windows; Metal
+)
+"""Words in messages of torch and of the libraries below it, lower case."""
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 """Names of the precisions; fp32 is the reference."""
@@ -28,12 +34,14 @@ PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat
 def pick_device(device: str | torch.device = "auto") -> torch.device:
     """Return the device of this name; "auto" is the first accelerator there is, else the CPU.
 
+    A name without a number is the current device of the calling thread, by its number.
+
     Raises:
         InputError: If the name is wrong or the machine has no such device.
     """
     if device == "auto":
         accelerators = (torch.device(kind) for kind in ("cuda", "xpu", "mps") if is_available(kind))
-        return next(accelerators, torch.device("cpu"))
+        return with_index(next(accelerators, torch.device("cpu")))
     try:
         picked = torch.device(device)
     except (RuntimeError, TypeError):
@@ -45,7 +53,27 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
         raise InputError(
             f"device ({str(device)!r}) does not exist; there are {count}: {picked.type}:0 to {picked.type}:{count - 1}"
         )
-    return picked
+    return with_index(picked)
+
+
+def with_index(device: torch.device) -> torch.device:
+    """Return the device with its number: without one, a name means another device in a thread with another current one.
+
+    Kinds of which a machine has only one device have no numbers.
+    """
+    current_device: Callable[[], int] | None = getattr(backend(device.type), "current_device", None)
+    if device.index is not None or device.type == "cpu" or current_device is None:
+        return device
+    return torch.device(device.type, current_device())
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the work that is queued on this device has ended."""
+    module = backend(device.type)
+    if device.type == "mps":
+        torch.mps.synchronize()  # takes no device
+    elif module is not None and hasattr(module, "synchronize"):
+        module.synchronize(device)
 
 
 def is_available(kind: str) -> bool:
@@ -69,7 +97,7 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
     """
     if precision == "auto":
         return torch.float16 if device.type != "cpu" and half_is_faster(device) else torch.float32
-    if precision not in PRECISIONS:
+    if not isinstance(precision, str) or precision not in PRECISIONS:
         raise InputError(f"precision ({precision!r}) must be auto, {', '.join(PRECISIONS)}")
     if precision == "fp16" and device.type == "cpu" and not half_is_faster(device):
         _log.warning("this CPU gains nothing from fp16: it may take many times as long as fp32, and more memory")
@@ -93,7 +121,6 @@ def _probe_seconds(device: torch.device, dtype: torch.dtype, windows: int = 128)
 
     Infinity if the result is wrong; it is known, since all inputs are equal.
     """
-    wait: Callable[[], None] = getattr(backend(device.type), "synchronize", lambda: None)
     heads, length, size = 6, 128, 32
     x = torch.full((windows * length, heads * size), 0.25, device=device, dtype=dtype)
     weight = torch.full((3 * heads * size, heads * size), 0.125, device=device, dtype=dtype)
@@ -106,10 +133,10 @@ def _probe_seconds(device: torch.device, dtype: torch.dtype, windows: int = 128)
     with torch.inference_mode():
         is_correct = bool((work() - heads * size * 0.25 * 0.125).abs().max() < 0.05)
         for _ in range(5):
-            wait()
+            synchronize(device)
             start = time.perf_counter()
             work()
-            wait()
+            synchronize(device)
             best = min(best, time.perf_counter() - start)
     return best if is_correct else float("inf")
 
@@ -146,7 +173,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
         return True
     message = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in message or "can't allocate memory" in message)
+    return isinstance(error, RuntimeError) and any(words in message for words in _OUT_OF_MEMORY)
 
 
 def _free_ram_bytes() -> int:

@@ -21,12 +21,13 @@ class DeviceStream:
     """A stream as a context manager: inside it, the calling thread does not wait for other threads' work.
 
     On exit, the work in the stream has ended. Call ``wait_event`` before reading a tensor that was made on another
-    stream, and ``record_stream`` before another stream reads a tensor that was made on this one.
+    stream, and ``record_stream`` before another stream reads a tensor that was made on this one. The caller's current
+    stream is that of this device, even if another device is current.
     """
 
     def __init__(self, device: torch.device) -> None:
         """Create the stream; on devices without streams, all methods do nothing."""
-        self._module = _stream_module(device)
+        self._device, self._module = device, _stream_module(device)
         self._stream = None if self._module is None else self._module.Stream(device)
         self._exit = ExitStack()
 
@@ -44,7 +45,7 @@ class DeviceStream:
 
     def record_event(self) -> Any:
         """Return an event after the work that the caller has queued on its current stream, for ``wait_event``."""
-        return None if self._module is None else self._module.current_stream().record_event()
+        return None if self._module is None else self._module.current_stream(self._device).record_event()
 
     def wait_event(self, event: Any) -> None:
         """Make work queued in this stream from now on wait for an event."""
@@ -54,7 +55,7 @@ class DeviceStream:
     def record_stream(self, tensor: Tensor) -> Tensor:
         """Return a tensor made in this stream, its memory retained until the caller's current stream has used it."""
         if self._module is not None and tensor.device.type != "cpu":
-            tensor.record_stream(self._module.current_stream())
+            tensor.record_stream(self._module.current_stream(self._device))
         return tensor
 
 
@@ -88,7 +89,7 @@ class AsyncCopier:
             copied = stream.record_event()
 
         def wait() -> list[Tensor]:
-            current = module.current_stream()
+            current = module.current_stream(self._device)
             current.wait_event(copied)
             for tensor in copies:
                 tensor.record_stream(current)
@@ -107,7 +108,7 @@ class AsyncCopier:
         module, stream = self._module, self._down
         assert module is not None
         assert stream is not None
-        stream.wait_stream(module.current_stream())
+        stream.wait_stream(module.current_stream(self._device))
         with module.stream(stream):
             copies = [pinned_like(tensor).copy_(tensor, non_blocking=True) for tensor in tensors]
             for tensor in tensors:

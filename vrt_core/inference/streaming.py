@@ -30,7 +30,12 @@ class SceneFrame(NamedTuple):
 
 
 class InputFrames(Iterator[SceneFrame]):
-    """Validated frames of a stream, float32, copied: the source may reuse its buffers."""
+    """Validated frames of a stream, float32, copied to main memory: the source may reuse its buffers.
+
+    Attributes:
+        shape: (C, H, W) of all frames.
+        device: Device of the first frame in the source.
+    """
 
     def __init__(
         self,
@@ -60,7 +65,7 @@ class InputFrames(Iterator[SceneFrame]):
         if first is None:
             raise InputError("frames is empty; there must be at least 1 frame")
         self._first: Tensor | None = check_frame(first, 0, name, channels)
-        self.shape, self._device = self._first.shape, self._first.device
+        self.shape, self.device = self._first.shape, self._first.device
 
     def __next__(self) -> SceneFrame:
         """Return the next frame."""
@@ -68,11 +73,11 @@ class InputFrames(Iterator[SceneFrame]):
             frame, self._first = self._first, None
         else:
             frame = check_frame(
-                next(self._frames), self._count, self._name, self._channels, shape=self.shape, device=self._device
+                next(self._frames), self._count, self._name, self._channels, shape=self.shape, device=self.device
             )
         starts_scene = self._detect(frame) if self._detect else self._count in self._cuts
         self._count += 1
-        return SceneFrame(frame, starts_scene)
+        return SceneFrame(frame.cpu(), starts_scene)  # checked and compared on its device, which is faster
 
     def check_count(self) -> None:
         """Raise InputError if the source had fewer or more frames than expected; call it at the end of the stream."""

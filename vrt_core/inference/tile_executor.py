@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import NumericsError
-from ..hardware.devices import is_out_of_memory, precision_name, release_unused, usable_bytes
+from ..errors import NumericsError, OutOfMemoryError
+from ..hardware.devices import is_out_of_memory, precision_name, release_unused, usable_bytes, with_index
 from ..hardware.streams import AsyncCopier
 from ..network import VRT, compile_parts
 from ..options import RestoreOptions
@@ -39,8 +41,8 @@ def _inference_mode(device: torch.device) -> Iterator[None]:
 class TileExecutor:
     """Runs a network on clips of padded frames. It holds no frames between calls.
 
-    Frames, flows and results stay on the device of the frames. The network's device holds one tile at a time, the copy
-    of the next tile to it, and the copy of the previous result from it.
+    Frames, flows and results are in main memory. The network's device holds one tile at a time, the copy of the next
+    tile to it, and the copy of the previous result from it.
     """
 
     def __init__(
@@ -65,7 +67,8 @@ class TileExecutor:
             window_frames: Frames of a whole window.
             is_oom: Tells the host's out-of-memory errors, beside torch's.
         """
-        self.network, self.name, self.device, self.dtype = network, name, device, dtype
+        self.network, self.name, self.dtype = network, name, dtype
+        self.device = device = with_index(device)
         self.scale = network.config.upscale
         self._tile = check_tile(
             options.tile_px,
@@ -73,12 +76,13 @@ class TileExecutor:
             multiple_px=network.size_multiple_px,
             min_px=network.min_size_px,
         )
-        self._overlap_px, self._window_frames = options.tile_overlap_px, window_frames
-        self._memory_bytes = options.memory_bytes
+        self._options, self._window_frames = options, window_frames
+        self._overlap_px, self._memory_bytes = options.tile_overlap_px, options.memory_bytes
         self._is_oom = lambda error: is_out_of_memory(error) or (is_oom is not None and is_oom(error))
         self._tilings: dict[TileSize, Tiling] = {}
         self._copier = AsyncCopier(device)
-        network.to_precision(dtype).to(device)
+        with self._no_smaller_tiles(f"the weights do not fit on {device}"):
+            network.to_precision(dtype).to(device)
         self._compiled = compile_parts(network) if options.compile else network
 
     def tiling(self, size: TileSize) -> Tiling:
@@ -99,7 +103,8 @@ class TileExecutor:
             levels = self._try_flows(pair)
             if levels is None:
                 release_unused(self.device)
-                single = [self.network.flows(pair[i : i + 1], pair[1 - i : 2 - i]) for i in (0, 1)]
+                with self._no_smaller_tiles(f"the flows of frames of {pair.shape[-2]}x{pair.shape[-1]} px do not fit"):
+                    single = [self.network.flows(pair[i : i + 1], pair[1 - i : 2 - i]) for i in (0, 1)]
                 levels = [torch.cat(level) for level in zip(*single, strict=True)]
             return tuple(level.to(first.device) for level in levels)
 
@@ -115,37 +120,90 @@ class TileExecutor:
     ) -> list[Tensor]:
         """Run the network on a clip.
 
-        When memory runs out, it continues with smaller tiles, in later calls as well, and logs a warning.
+        When memory runs out, it continues with smaller tiles, in later calls as well, and logs a warning. When a result
+        in half precision is not finite, it runs again in float32, for this call only, and logs a warning.
 
         Args:
-            clip: Padded frames, (T, C, H, W) float32.
+            clip: Padded frames, (T, C, H, W) float32, in main memory.
             flows: Flows between neighbours, T-1 of them; none for a network without flows.
             outputs: Indices of the output frames to return.
             context: Counts passes, cancels.
-            numbers: Numbers of these frames in the clip, for errors.
+            numbers: Numbers of these frames in the clip, for messages.
             size: (H, W) before padding.
 
         Returns:
-            The frames, each (3, scale * H, scale * W) float32 on the device of ``clip``, in memory of its own.
+            The frames, each (3, scale * H, scale * W) float32 in main memory of its own.
 
         Raises:
-            NumericsError: If a frame has NaN or infinity.
+            NumericsError: If a frame has NaN or infinity in float32.
+            OutOfMemoryError: If memory does not suffice, even with the smallest tiles.
         """
         padded, counter = (clip.shape[-2], clip.shape[-1]), context.counter
         clips_remaining = None if counter.remaining is None else counter.remaining // len(self.tiling(padded))
+        frames = self._allocate(len(outputs), size)
         while True:
             tiling = self.tiling(padded)
             counter.remaining = None if clips_remaining is None else clips_remaining * len(tiling)
-            height, width = self.scale * size[0], self.scale * size[1]
-            frames = [clip.new_zeros(3, height, width, dtype=torch.float32) for _ in outputs]
             sums = _TileSums(frames, numbers, self)
             try:
                 self._run_tiles(sums, clip, flows, outputs, tiling.tiles(self.scale), context)
                 return frames
-            except Exception as error:
-                if not self._is_oom(error) or not self._shrink(padded):
+            except NumericsError as error:
+                if self.dtype == torch.float32:
                     raise
+                _log.warning("%s; frames %d to %d are computed again in fp32", error, numbers[0], numbers[-1])
+                break
+            except Exception as error:
+                if not self._is_oom(error):
+                    raise
+                self._shrink(padded, error)
             release_unused(self.device)  # after the handler, whose traceback still holds the tensors
+            for frame in frames:
+                frame.zero_()
+        del frames, sums
+        release_unused(self.device)
+        exact = self._in_float32()
+        counter.remaining = None if clips_remaining is None else clips_remaining * len(exact.tiling(padded))
+        frames = exact.run(clip, flows, outputs, context, numbers=numbers, size=size)
+        counter.remaining = None if clips_remaining is None else (clips_remaining - 1) * len(self.tiling(padded))
+        return frames
+
+    def _allocate(self, num_frames: int, size: TileSize) -> list[Tensor]:
+        """Return frames of zeros for the results of a window whose frames have this size (H, W) before padding.
+
+        Raises:
+            OutOfMemoryError: If main memory does not suffice: smaller tiles would not help.
+        """
+        height, width = self.scale * size[0], self.scale * size[1]
+        mib = 12 * num_frames * height * width >> 20
+        reason = f"the {num_frames} frames of {height}x{width} px that a window gives take {mib} MiB of main memory"
+        with self._no_smaller_tiles(f"{reason}; set a smaller window_frames"):
+            return [torch.zeros(3, height, width) for _ in range(num_frames)]
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def _no_smaller_tiles(self, reason: str) -> Iterator[None]:
+        """Raise OutOfMemoryError where memory runs out and smaller tiles would not help."""
+        try:
+            yield
+        except Exception as error:
+            if not self._is_oom(error):
+                raise
+            raise OutOfMemoryError(f"model {self.name} is out of memory: {reason}") from error
+
+    def _in_float32(self) -> TileExecutor:
+        """Return an executor of a copy of the network in float32: other threads may be running the network."""
+        with self._no_smaller_tiles("there is no space for its weights in fp32; use precision='fp32'"):
+            network = copy.deepcopy(self.network)
+        return TileExecutor(
+            network,
+            self.name,
+            replace(self._options, compile=False),
+            device=self.device,
+            dtype=torch.float32,
+            window_frames=self._window_frames,
+            is_oom=self._is_oom,
+        )
 
     def _try_flows(self, pair: Tensor) -> Sequence[Tensor] | None:
         """Return the flows in both directions, computed together; None if that runs out of memory."""
@@ -230,19 +288,24 @@ class TileExecutor:
         )  # fmt: skip
         return tile
 
-    def _shrink(self, size: TileSize) -> bool:
-        """Change to smaller tiles for frames of this size; return False if there are none."""
+    def _shrink(self, size: TileSize, error: Exception) -> None:
+        """Change to smaller tiles for frames of this size, after an error.
+
+        Raises:
+            OutOfMemoryError: If there are none.
+        """
         current = self.tiling(size).tile
         smaller = smaller_tile_sizes(current, self.network.min_size_px)
         if not smaller:
-            _log.error("model %s: out of memory with tiles of %dx%d px, the smallest it takes", self.name, *current)
-            return False
+            raise OutOfMemoryError(
+                f"model {self.name} is out of memory with tiles of {current[0]}x{current[1]} px, the smallest it "
+                "takes; set a smaller window_frames"
+            ) from error
         _log.warning(
             "model %s: out of memory with tiles of %dx%d px; going on with %dx%d px, which changes the result a little",
             self.name, *current, *smaller[0],
         )  # fmt: skip
         self._tilings[size] = self._make_tiling(size, smaller[0])
-        return True
 
 
 class _TileSums:
@@ -262,10 +325,7 @@ class _TileSums:
         top, left = (self._scale * span.start for span in tile)
         for frame, part, number, finite in zip(self._frames, parts, self._numbers, is_finite.tolist(), strict=True):
             if not finite:
-                advice = "" if self._dtype == torch.float32 else "; use precision='fp32'"
-                raise NumericsError(
-                    f"model {self._name} gave NaN or infinity for output frame {number} in "
-                    f"{precision_name(self._dtype)}{advice}"
-                )
+                precision = precision_name(self._dtype)
+                raise NumericsError(f"model {self._name} gave NaN or infinity for output frame {number} in {precision}")
             target = frame[:, top : top + part.shape[1], left : left + part.shape[2]]
             target += part[:, : target.shape[1], : target.shape[2]]

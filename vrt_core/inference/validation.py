@@ -43,7 +43,7 @@ def check_frame(
         name: Name of the model.
         channels: Channels that the model takes: 3, or 4 with the noise level, which may be left out.
         shape: Shape of the frames before it, if there are any.
-        device: Device of the copy.
+        device: Device of the copy; that of the frame if None.
 
     Raises:
         InputError: If rank, channels, size, dtype or values do not fit.

@@ -18,11 +18,15 @@ import safetensors
 
 from ..errors import InputError, WeightsError
 from .cards import COMPONENTS, MODELS, ModelCard, card_from_dict, card_to_json
-from .files import write_atomically
+from .files import parse_json, write_atomically
+from .pickled import StoredTensor, read_tensors
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
+"""Dtypes of parameters in files, by their names in torch; loading converts them to float32."""
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 """Suffixes of weight files, lower case."""
@@ -81,7 +85,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a weight file of either kind, without its index buffers.
 
     A PyTorch checkpoint is the state dict itself, or contains it under ``params`` or ``params_ema``; ``params`` takes
-    precedence. It is read with ``weights_only=True``: tensors and plain containers, no code.
+    precedence. Only tensors and plain containers are read.
 
     Raises:
         WeightsError: If the file is damaged, truncated, not a weights file, or contains code.
@@ -96,56 +100,45 @@ def read_checkpoint(path: Path) -> Checkpoint:
         except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
             raise WeightsError(f"{path} is damaged or cut off: {_first_line(error)}; download it again") from error
     else:
-        state = _state_dict(_unpickle_tensors(path), path)
+        state = read_tensors(path, lambda content: _state_dict(content, path))
     return Checkpoint({k: v for k, v in state.items() if not _INDEX_BUFFER.fullmatch(k)}, kind, metadata)
 
 
 def _parse_metadata(text: str | None) -> Mapping[str, Any]:
-    metadata = json.loads(text) if text else {}
+    metadata = parse_json(text) if text else {}
     return metadata if isinstance(metadata, dict) else {}
 
 
-def _unpickle_tensors(path: Path) -> Any:
-    import torch
+def _state_dict(content: Any, path: Path) -> dict[str, StoredTensor]:
+    """Return the named tensors of a PyTorch checkpoint.
 
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged pickles raise errors of any type
-        forbidden = re.search(r"(?:GLOBAL|class) `?(\w+(?:\.\w+)+)", str(error))
-        if forbidden and "Weights only load failed" in str(error):
-            raise WeightsError(
-                f"{path} holds more than tensors ({forbidden[1]}), which could run code: refused; "
-                "save the bare state dict, best as safetensors"
-            ) from error
-        raise WeightsError(f"{path} is damaged or cut off: {_first_line(error)}; download it again") from error
-
-
-def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    from torch import Tensor
-
+    Raises:
+        WeightsError: If there are none.
+    """
     if isinstance(content, Mapping):
         for key in ("params", "params_ema"):
             if isinstance(content.get(key), Mapping):
                 content = content[key]
                 break
-        if content and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):
-            return dict(content)
+        if content and all(isinstance(k, str) and isinstance(v, StoredTensor) for k, v in content.items()):
+            return {name: tensor for name, tensor in content.items() if not _INDEX_BUFFER.fullmatch(name)}
         content_name = f"keys {_some(str(key) for key in content)}"
     else:
-        content_name = f"a {type(content).__name__}"
+        content_name = "a tensor" if isinstance(content, StoredTensor) else f"a {type(content).__name__}"
     raise WeightsError(f"{path} holds {content_name} instead of named tensors, bare or under 'params' or 'params_ema'")
 
 
 def _first_line(error: BaseException) -> str:
-    text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+    text = str(error).strip()
     return text.splitlines()[0][:160] if text else type(error).__name__
 
 
 def _some(names: Iterable[str]) -> str:
     """The first three names and the number of the others, for error messages."""
-    all_names = list(names)
+    all_names = [name if name.isprintable() else ascii(name) for name in names]
     num_others = len(all_names) - _MAX_LISTED_NAMES
-    return ", ".join(all_names[:_MAX_LISTED_NAMES]) + (f", and {num_others} more" if num_others > 0 else "")
+    listed = ", ".join(name[:80] for name in all_names[:_MAX_LISTED_NAMES])
+    return f"{listed}, and {num_others} more" if num_others > 0 else listed
 
 
 def expected_shapes(card: ModelCard) -> Shapes:
@@ -201,10 +194,12 @@ def check_fit(checkpoint: Checkpoint, card: ModelCard, path: Path) -> None:
             raise WeightsError(f"{path} is not for {card.name}: it fits {' or '.join(names)}{alike}")
         raise WeightsError(f"{path} does not fit {card.name}, nor any model known: {_differences(shapes, expected)}")
     for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            raise WeightsError(f"{path}: {name} is stored as {_dtype_name(tensor.dtype)}, expected floating point")
-        if not tensor.isfinite().all():
-            raise WeightsError(f"{path}: {name} holds NaN or infinity; the file is damaged or its training failed")
+        if (dtype := _dtype_name(tensor.dtype)) not in FLOAT_DTYPES:
+            raise WeightsError(f"{path}: {name} is stored as {dtype}, expected {', '.join(FLOAT_DTYPES)}")
+        if not tensor.float().isfinite().all():
+            raise WeightsError(
+                f"{path}: {name} holds NaN or infinity in float32; the file is damaged or its training failed"
+            )
 
 
 def _differences(shapes: Shapes, expected: Shapes) -> str:
@@ -302,9 +297,12 @@ def card_for_checkpoint(checkpoint: Checkpoint, path: Path) -> ModelCard:
 
 def _own_card(facts: Mapping[str, Any], checkpoint: Checkpoint, path: Path) -> ModelCard:
     """The card stored in a file, if a network can be built from it and the tensors fit that network."""
+    from ..network import VRTConfig
+
     card = card_from_dict(facts, str(path))
     card = replace(card, file=path.name, url=None, bytes=None, sha256=None, shipped=False)
     try:
+        VRTConfig.from_mapping(card.config)  # its ranges, before a network of such a size is built
         check_fit(checkpoint, card, path)
     except (InputError, TypeError, ValueError, ArithmeticError, LookupError) as error:
         reason = _first_line(error)

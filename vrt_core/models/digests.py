@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WeightsError
-from .files import CancelCheck, hold_lock, write_atomically
+from .files import CancelCheck, hold_lock, parse_json, write_atomically
 
 RECORD_FILE = "checksums.json"
 """Name of the record, in the folder of the files that it describes."""
@@ -60,7 +60,7 @@ def add_records(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from ..errors import InputError, WeightsError
+from .addresses import redacted
 from .cards import ModelCard, shipped_dir
 from .checkpoint import WEIGHT_SUFFIXES, Checkpoint, check_fit, file_kind, read_checkpoint, save_weights
 from .digests import RECORD_FILE, add_records, file_sha256, find_record
 from .files import CancelCheck, check_space, explain_disk_errors, hold_lock
-from .http import OnBytes, RetryPolicy, discard_partial, fetch, redacted
+from .http import OnBytes, RetryPolicy, discard_partial, fetch
 from .store import check_digest, load_weights, models_dir
 
 _log = logging.getLogger(__name__)

@@ -1,14 +1,16 @@
-"""Files on disk: atomic writes, locks between processes, free space, and disk errors as ``WeightsError``."""
+"""Files on disk: atomic writes, JSON, locks between processes, free space, and disk errors as ``WeightsError``."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -18,6 +20,7 @@ CancelCheck = Callable[[], None]
 """Raises if the caller wants to stop; else does nothing."""
 
 _POLL_SECONDS = 0.1
+_MAX_JSON_BYTES = 1 << 20
 _LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
@@ -38,6 +41,20 @@ def write_atomically(path: Path, content: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON that may come from an untrusted file.
+
+    Raises:
+        ValueError: If it is no JSON, longer than 1 MiB, or too deeply nested.
+    """
+    if len(text) > _MAX_JSON_BYTES:
+        raise ValueError(f"JSON of {len(text)} characters, expected at most {_MAX_JSON_BYTES}")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None
 
 
 @contextmanager

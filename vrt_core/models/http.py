@@ -15,15 +15,17 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import WeightsError
-from .files import CancelCheck, check_space, explain_disk_errors
+from .addresses import open_address, redacted
+from .files import CancelCheck, check_space, explain_disk_errors, parse_json
 
 _log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 18
 _PROGRESS_BYTES = 1 << 20  # an attempt that received this much resets the count of attempts
+_MAX_FILE_BYTES = 2 << 30
+"""Limit of a file whose size is not known before; the largest published one has 0.2 GB, by its shapes."""
 _TRANSIENT_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 _POLL_SECONDS = 0.1
 
@@ -127,13 +129,6 @@ def discard_partial(part: Path) -> None:
             path.unlink()
 
 
-def redacted(url: str) -> str:
-    """The address without its parts that may be secret: user, password, query."""
-    split = urlsplit(url)
-    host = split.netloc.rpartition("@")[2]
-    return urlunsplit((split.scheme, host, split.path, "", ""))
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Transfer:
     """One file on its way from ``url`` to ``part``; every ``run`` is one connection."""
@@ -162,10 +157,8 @@ class _Transfer:
         with self._open(offset, origin) as response:
             offset = self._start_offset(response, offset, origin)
             total = _total_bytes(response, offset)
-            if self.expected_bytes is not None and total is not None and total != self.expected_bytes:
-                raise WeightsError(
-                    f"{redacted(self.url)} has {total} bytes, expected {self.expected_bytes}: another or a changed file"
-                )
+            if total is not None:
+                self._check_total(total)
             with explain_disk_errors(self.part):
                 check_space(self.part.parent, (total or 0) - offset)
                 file = self.part.open("ab" if offset else "wb")  # truncates before the new origin is written
@@ -181,7 +174,7 @@ class _Transfer:
     def _resume_point(self) -> tuple[int, _Origin]:
         """Number of bytes of the partial file that can be used, and the file that they belong to."""
         try:
-            origin = _Origin(**json.loads(_origin_path(self.part).read_text(encoding="utf-8")))
+            origin = _Origin(**parse_json(_origin_path(self.part).read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, TypeError):
             return 0, _Origin(redacted(self.url))
         size = _size(self.part)
@@ -200,7 +193,7 @@ class _Transfer:
         address = redacted(self.url)
         try:
             request = urllib.request.Request(self.url, headers=headers)
-            return urllib.request.urlopen(request, timeout=self.timeout_seconds)
+            return open_address(request, timeout_seconds=self.timeout_seconds)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code == 416:  # the partial file is longer than the remote one: not the same file
@@ -253,11 +246,29 @@ class _Transfer:
             if not chunk:
                 break
             size += len(chunk)
+            if size > self.max_bytes:
+                discard_partial(self.part)
+                raise WeightsError(f"{redacted(self.url)} sent more than {self.max_bytes} bytes: not a weights file")
             with explain_disk_errors(self.part):
                 file.write(chunk)
         with explain_disk_errors(self.part):
             file.flush()
         return size
+
+    @property
+    def max_bytes(self) -> int:
+        """Size at which the transfer ends."""
+        return _MAX_FILE_BYTES if self.expected_bytes is None else self.expected_bytes
+
+    def _check_total(self, total: int) -> None:
+        """Raise WeightsError unless the size that the server states is that of the file."""
+        address = redacted(self.url)
+        if self.expected_bytes is not None and total != self.expected_bytes:
+            raise WeightsError(
+                f"{address} has {total} bytes, expected {self.expected_bytes}: another or a changed file"
+            )
+        if total > self.max_bytes:
+            raise WeightsError(f"{address} has {total} bytes, expected at most {self.max_bytes}: not a weights file")
 
     def _check_size(self, received: int, total: int | None) -> None:
         if total is not None and received != total:

@@ -91,7 +91,7 @@ def load_weights(
         card = card_for_checkpoint(checkpoint, file)
     check_fit(checkpoint, card, file)
     declared = checkpoint.metadata.get("model") or file.stem
-    if declared != card.name and declared in MODELS:
+    if declared != card.name and declared in list(MODELS):  # a list, because a file may declare what has no hash
         _log.warning("%s says that it is %s; loaded as %s, which is alike in shape", file, declared, card.name)
     return to_float32(checkpoint.tensors)
 

@@ -2,14 +2,55 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import InputError
 
 NUM_SCALED_STAGES = 7
 """Stages 1-7 run at the scales 1, 1/2, 1/4, 1/8, 1/4, 1/2, 1; the groups that follow belong to the flat stage 8."""
+
+_MAX_BLOCKS = 512
+"""Blocks of a network; published ones have 80."""
+_MAX_WINDOW_TOKENS = 4096
+"""Tokens of an attention window; published ones have 1024."""
+
+
+class _Range(NamedTuple):
+    """Type and range of a field, or of each entry of a list: of whole numbers unless ``kind`` is float."""
+
+    kind: type
+    min: float
+    max: float
+    entries: tuple[int, int] | None = None
+    """Minimum and maximum number of entries; None for a single value."""
+
+
+_RANGES: Mapping[str, _Range] = {
+    "upscale": _Range(int, 1, 16),
+    "in_chans": _Range(int, 1, 64),
+    "out_chans": _Range(int, 1, 64),
+    "img_size": _Range(int, 1, 1 << 20, (3, 3)),
+    "window_size": _Range(int, 1, 256, (3, 3)),
+    "depths": _Range(int, 0, _MAX_BLOCKS, (0, 64)),
+    "indep_reconsts": _Range(int, -64, 64, (0, 64)),
+    "embed_dims": _Range(int, 1, 4096, (0, 64)),
+    "num_heads": _Range(int, 1, 256, (0, 64)),
+    "mul_attn_ratio": _Range(float, 0, 1),
+    "mlp_ratio": _Range(float, 0, 16),
+    "qkv_bias": _Range(bool, 0, 1),
+    "drop_path_rate": _Range(float, 0, 1),
+    "pa_frames": _Range(int, 0, 6),
+    "deformable_groups": _Range(int, 1, 4096),
+    "nonblind_denoising": _Range(bool, 0, 1),
+    "flow_channels": _Range(int, 1, 4096, (1, 16)),
+    "head_channels": _Range(int, 1, 4096),
+    "middle_flow": _Range(bool, 0, 1),
+    "shutters": _Range(float, 0, 1, (0, 16)),
+}
+"""Ranges far above what any published network has. They bound the work that a config from a stranger's file causes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +106,7 @@ class VRTConfig:
         for field in fields(self):
             if isinstance(value := getattr(self, field.name), list):
                 object.__setattr__(self, field.name, tuple(value))
+        self._check_ranges()
         groups = len(self.depths)
         for name in ("embed_dims", "num_heads"):
             if len(getattr(self, name)) != groups:
@@ -106,6 +148,17 @@ class VRTConfig:
                 f"deformable_groups ({self.deformable_groups}) must be a multiple of pa_frames / 2 ({self.num_hops})"
             )
 
+    def _check_ranges(self) -> None:
+        """Raise InputError if a value has another type than its field, or is out of its range."""
+        for name, allowed in _RANGES.items():
+            _check_range(name, getattr(self, name), allowed)
+        if self.qk_scale is not None:
+            _check_range("qk_scale", self.qk_scale, _Range(float, 0, 1000))
+        if sum(self.depths) > _MAX_BLOCKS:
+            raise InputError(f"depths has {sum(self.depths)} blocks in all, at most {_MAX_BLOCKS} are possible")
+        if math.prod(self.window_size) > _MAX_WINDOW_TOKENS:
+            raise InputError(f"window_size ({self.window_size}) must have at most {_MAX_WINDOW_TOKENS} tokens")
+
     @classmethod
     def from_mapping(cls, config: Mapping[str, Any]) -> VRTConfig:
         """Return the config with these fields; lists are converted to tuples.
@@ -127,3 +180,27 @@ class VRTConfig:
     def interpolates(self) -> bool:
         """Whether the network computes new frames between its input frames instead of restoring them."""
         return self.pa_frames == 0
+
+
+def _check_range(name: str, value: object, allowed: _Range) -> None:
+    kind = {int: "a whole number", float: "a number", bool: "true or false"}[allowed.kind]
+    rule = kind if allowed.kind is bool else f"{kind} from {allowed.min} to {allowed.max}"
+    entries: tuple[object, ...] = (value,)
+    if allowed.entries is not None:
+        low, high = allowed.entries
+        if not isinstance(value, tuple) or not low <= len(value) <= high:
+            count = f"{low}" if low == high else f"{low} to {high}"
+            raise InputError(f"{name} ({_short(value)}) must be a list of {count} entries, each {rule}")
+        entries = value
+    for entry in entries:
+        fits = isinstance(entry, (int, float) if allowed.kind is float else allowed.kind)
+        if not fits or isinstance(entry, bool) != (allowed.kind is bool) or not allowed.min <= entry <= allowed.max:  # type: ignore[operator]
+            raise InputError(f"{name} ({_short(entry)}) must be {rule}")
+
+
+def _short(value: object) -> str:
+    """Return the value as a message shows it: a list from a file may have millions of entries."""
+    if isinstance(value, (tuple, list, dict, set)):
+        return f"{type(value).__name__} of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."

@@ -7,6 +7,7 @@ import { Slider } from "./slider.js";
 const IMAGES = "VRTCompare";
 const VIDEOS = "VRTCompareVideo";
 const LEAST_HEIGHT = 220;
+const WATCH_MS = 500;
 
 const address = ({ filename, subfolder, type }) =>
   api.apiURL("/view?" + new URLSearchParams({ filename, subfolder, type, t: Date.now() }));
@@ -47,9 +48,12 @@ function addSlider(node) {
     else slider.showImages(before.map(address), after.map(address));
   };
   chain(node, "onExecuted", fill);
-  // Back from another tab, the front end has what was shown before, but tells nobody.
-  chain(node, "onDrawForeground", () => slider.before || fill(app.nodeOutputs?.[node.id]));
-  chain(node, "onRemoved", () => slider.clear());
+  // Back from another tab, the front end has what was shown before, but tells nobody; some renderers call no hook, either.
+  const watch = setInterval(() => slider.before || fill(app.nodeOutputs?.[node.id]), WATCH_MS);
+  chain(node, "onRemoved", () => {
+    clearInterval(watch);
+    slider.clear();
+  });
 }
 
 app.registerExtension({

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.helpers.fake_restorers import fake_restorer, fake_runner, network_of, random_clip
+from vrt_core.errors import OutOfMemoryError
 from vrt_core.hardware.devices import is_out_of_memory, usable_bytes
 from vrt_core.inference.memory import estimate_memory
 from vrt_core.options import TilePx
@@ -47,9 +48,12 @@ def test_progress_survives_a_change_of_tiles() -> None:
 def test_no_tile_is_small_enough(caplog: pytest.LogCaptureFixture) -> None:
     restorer = fake_restorer(min_px=16)
     network_of(restorer).limit_px = 1
-    with pytest.raises(torch.cuda.OutOfMemoryError):
+    with pytest.raises(
+        OutOfMemoryError, match="model fake is out of memory with tiles of 16x16 px, the smallest"
+    ) as caught:
         restorer.restore(random_clip(3, 40, 40))
-    assert "out of memory with tiles of 16x16 px, the smallest it takes" in caplog.text
+    assert isinstance(caught.value.__cause__, torch.cuda.OutOfMemoryError)
+    assert "out of memory with tiles of 40x40 px; going on with 32x32 px" in caplog.text
 
 
 def test_other_errors_are_not_taken_for_it() -> None:
@@ -117,6 +121,20 @@ def test_flows_that_do_not_fit_together_are_found_one_by_one() -> None:
     assert torch.equal(restorer.restore(clip), expected)
 
 
+def test_memory_too_small_for_flows_or_weights_is_named() -> None:
+    def fail(*inputs: object) -> tuple[torch.Tensor, ...]:
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
+
+    restorer = fake_restorer()
+    network_of(restorer).flows = lambda a, b: fail(a, b)
+    with pytest.raises(OutOfMemoryError, match="model fake is out of memory: the flows of frames of 16x24 px"):
+        restorer.restore(random_clip(3, 16, 24), cuts="off")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(network_of(restorer)), "to_precision", fail)
+        with pytest.raises(OutOfMemoryError, match="model fake is out of memory: the weights do not fit on cpu"):
+            fake_restorer()
+
+
 @pytest.mark.parametrize(
     ("room", "tile"),
     [
@@ -149,6 +167,16 @@ def test_known_errors_of_devices() -> None:
     assert is_out_of_memory(torch.cuda.OutOfMemoryError("CUDA out of memory"))
     assert is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"))
     assert is_out_of_memory(MemoryError())
+    for message in (
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "HIP error: hipErrorOutOfMemory",
+        "UR error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",
+        "Invalid buffer size: 26.82 GB",
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 99 bytes.",
+    ):
+        assert is_out_of_memory(RuntimeError(message)), message
+    assert not is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED"))
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
     assert not is_out_of_memory(ValueError("out of memory"))
 

@@ -263,7 +263,7 @@ def test_flipped_bytes_never_raise_anything_but_weights_errors(tmp_path: Path) -
         ([1, 2], "holds a list"),
         ({"epoch": 3, "best": 1.0}, "keys epoch, best"),
         ({"params": {}}, "instead of named tensors"),
-        (torch.zeros(3), "holds a Tensor"),
+        (torch.zeros(3), "holds a tensor"),
     ],
 )
 def test_checkpoints_without_a_state_dict_are_refused(tmp_path: Path, content: object, message: str) -> None:

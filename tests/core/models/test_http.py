@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import subprocess
 import sys
+import urllib.request
+from collections.abc import Callable
+from http.client import HTTPMessage
 from pathlib import Path
+from urllib.response import addinfourl
 
 import pytest
 
@@ -243,3 +248,61 @@ def test_a_complete_part_is_not_requested_again(
             fetch_tiny(server, tmp_path)
     assert_is_tiny(fetch_tiny(server, tmp_path))
     assert len(server.requests) == 1
+
+
+# --- redirects and sizes ---
+
+
+def redirect(location: str) -> Callable[[Handler], None]:
+    def send(handler: Handler) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", location)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return send
+
+
+def test_a_redirect_to_another_address_is_followed(server: FileServer, tmp_path: Path) -> None:
+    server.faults = [redirect(f"{server.url}/elsewhere")]
+    assert_is_tiny(fetch_tiny(server, tmp_path))
+    assert server.requests[1]["path"] == "/elsewhere"
+
+
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1/a.pth", "file:///etc/passwd", "data:,a"])
+def test_a_redirect_away_from_the_web_is_refused(server: FileServer, tmp_path: Path, location: str) -> None:
+    server.faults = [redirect(location)]
+    with pytest.raises(WeightsError, match=r"could not fetch http://127\.0\.0\.1.*(redirects to|answered 302)"):
+        fetch_tiny(server, tmp_path)
+    assert len(server.requests) == 1
+
+
+def test_a_redirect_from_https_to_http_is_refused(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def https_open(self: object, request: urllib.request.Request) -> addinfourl:
+        headers = HTTPMessage()
+        headers["Location"] = f"{server.url}/{TINY.file}?signature=secret"
+        response = addinfourl(io.BytesIO(), headers, request.full_url, 302)
+        response.msg = "Found"  # type: ignore[attr-defined]
+        return response
+
+    monkeypatch.setattr(urllib.request.HTTPSHandler, "https_open", https_open)
+    with pytest.raises(WeightsError, match=r"https://host\.test/tiny_release\.pth: it redirects to http://") as caught:
+        download(card_at("https://host.test"), folder=tmp_path, retry_policy=QUICK)
+    assert "secret" not in str(caught.value)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("states_its_size", [True, False])
+@pytest.mark.parametrize("is_size_known", [True, False])
+def test_a_body_beyond_the_size_of_the_file_is_not_stored(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, states_its_size: bool, is_size_known: bool
+) -> None:
+    limit = len(RELEASE) - 1
+    monkeypatch.setattr(http, "_MAX_FILE_BYTES", limit)
+    server.faults = [] if states_its_size else [chunked(50, whole=True)]
+    with pytest.raises(WeightsError, match=f"expected (at most )?{limit}|more than {limit} bytes"):
+        fetch_tiny(server, tmp_path, bytes=limit if is_size_known else None)
+    assert len(server.requests) == 1
+    assert not any(name.endswith(".part") for name in names_in(tmp_path))
