@@ -180,7 +180,8 @@ def save_video(path: Path, frames: Iterable[Tensor]) -> None:
     with closing(VideoReader(CLIP)) as reader:
         info = reader.info
         shape = OutputShape(height=info.height, width=info.width, rate=info.rate, time_base=info.time_base)
-        with VideoWriter(path, info, shape, Encoding(crf=12), streams=reader.copied_streams) as writer:
+        streams = reader.copied_streams
+        with VideoWriter(path, info, shape, Encoding(crf=12), streams=streams, overwrite=True) as writer:
             for original, frame in zip(reader.frames(writer.copy), frames, strict=False):
                 writer.write(frame, original.pts or 0)
 

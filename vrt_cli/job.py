@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+from av.error import FFmpegError
 from torch import Tensor
 
 from vrt_core import Cancelled, Restorer
 from vrt_core.hardware import DeviceStream
-from vrt_media.clip import FrameReader, FrameWriter
+from vrt_media.clip import FrameReader, FrameWriter, MediaError
 from vrt_media.timeline import Timeline
 
 from .prefetch import BackgroundWriter, Prefetcher, max_waiting_frames
@@ -53,7 +54,7 @@ def run(
 
     Raises:
         Stopped: If `check` or Ctrl-C stopped the job. As after every other error, the writer is closed with the frames
-            that were finished, or discarded if there are none.
+            that were finished, or discarded if there are none. Frames before an error of the reader are restored.
     """
     info, scale = reader.info, restorer.scale
     timeline = Timeline(time_base=info.time_base, frame_duration=info.frame_duration, factor=restorer.frame_factor)
@@ -72,17 +73,25 @@ def run(
         check=check,
     )
 
+    read_error: Exception | None = None
+
     def frames() -> Iterator[Tensor]:
-        for frame in inputs:
-            check()
-            timeline.push(frame.pts)
-            yield read_stream.record_stream(frame.rgb)
+        nonlocal read_error
+        try:
+            for frame in inputs:
+                check()
+                timeline.push(frame.pts)
+                yield read_stream.record_stream(frame.rgb)
+        except (MediaError, OSError, FFmpegError) as error:  # the frames before it are restored: the clip ends there
+            read_error = error
 
     try:
         for index, rgb in enumerate(restorer.stream(frames(), check=check, **stream_options)):
             output.write(rgb, timeline.stamp(index))
             check()
         output.finish()
+        if read_error is not None:
+            raise read_error
     except (Cancelled, KeyboardInterrupt):
         try:
             output.finish()
@@ -96,6 +105,7 @@ def run(
             _close_incomplete(writer)
         raise
     finally:
+        reader.stop()
         inputs.close()
     writer.close()
     return writer.num_frames

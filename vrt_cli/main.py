@@ -5,11 +5,11 @@ import re
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.logging import RichHandler
 from typer.core import TyperGroup
 
 from .commands import export, info, models, restore, train
+from .progress import make_console
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -83,7 +83,7 @@ def settings(
 ) -> None:
     """Restore video with VRT: denoise, deblur, enlarge, interpolate."""
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
-    handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
+    handler = RichHandler(console=make_console(soft_wrap=True), show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     for name in ("vrt_core", "vrt_media", "vrt_cli"):
         logging.getLogger(name).setLevel(level)

@@ -2,6 +2,7 @@
 
 import time
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
@@ -9,6 +10,12 @@ from rich.table import Column
 from rich.text import Text
 
 ESTIMATE_OVER_SECONDS = 600
+
+
+def make_console(**options: Any) -> Console:
+    """Return a console on standard error; a terminal that has no width (COLUMNS=0) gets the usual one."""
+    console = Console(stderr=True, **options)
+    return console if console.width > 0 else Console(stderr=True, width=80, **options)
 
 
 class FrameColumn(ProgressColumn):
@@ -59,6 +66,9 @@ class FrameProgress:
     def on_frame(self, num_frames: int) -> None:
         """Set the number of finished frames."""
         self.num_frames = num_frames
+        task = self._progress.tasks[0]
+        if task.total is not None and num_frames > task.total:
+            task.total = None  # the header of the file announced too few
         self._progress.update(self._task, completed=num_frames)
 
     def on_step(self, done: int, total: int | None) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 from av.error import FFmpegError
+from av.format import Flags as FormatFlags
 from av.stream import Stream
 
 from .timeline import as_fraction
@@ -27,6 +29,8 @@ _JITTER_SECONDS, _MAX_GAP_SECONDS, _MAX_OVERLAP_SECONDS = Fraction(1, 100), 600,
 """Time stamps that differ from the number of samples by less than jitter are rounded ones; by more than the others,
 they belong to another clock."""
 _CHUNK_SAMPLES = 1 << 14
+_UNKNOWN_LAYOUT = re.compile(r"\d+ channels")
+"""Libav's name of a layout of which only the number of channels is known."""
 
 
 class Track(Protocol):
@@ -53,11 +57,34 @@ class CopiedTrack:
         self._container = container
         self._stream = container.add_stream_from_template(template)
         self._stream.metadata.update(template.metadata)
+        self._stream.disposition = template.disposition
+        context, self._filter = template.codec_context, None
+        if isinstance(context, av.AudioCodecContext):
+            if _UNKNOWN_LAYOUT.fullmatch(context.layout.name):  # of PCM in AVI and Matroska; MP4 needs one
+                cast(av.AudioCodecContext, self._stream.codec_context).layout = f"{context.layout.nb_channels}c"
+            has_adts_headers = context.codec.canonical_name == "aac" and not context.extradata
+            if has_adts_headers and FormatFlags.global_header in FormatFlags(container.format.flags):
+                self._filter = BitStreamFilterContext("aac_adtstoasc", template)
+        is_strict = FormatFlags.ts_nonstrict not in FormatFlags(container.format.flags) and template.type == "audio"
+        self._min_step, self._last_dts = int(is_strict), None
 
     def feed(self, packet: Any) -> None:
-        """Write the next packet."""
-        packet.stream = self._stream
-        self._container.mux(packet)
+        """Write the next packet; time stamps that do not rise are raised, because muxers refuse them.
+
+        Raises:
+            av.FFmpegError: If the container refuses the packet.
+        """
+        time_base = packet.time_base
+        self._container.start_encoding()  # from here on the time base of the stream is final
+        for part in [packet] if self._filter is None else self._filter.filter(packet):
+            part.stream, part.time_base = self._stream, time_base
+            part.rescale_ts(self._stream.time_base)
+            if part.dts is not None:
+                if self._last_dts is not None:
+                    part.dts = max(part.dts, self._last_dts + self._min_step)
+                self._last_dts = part.dts
+                part.pts = part.dts if part.pts is None else max(part.pts, part.dts)
+            self._container.mux(part)
 
     def finish(self) -> None:
         """Do nothing: packets are written at once."""

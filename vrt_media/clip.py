@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from .colour import Colour
+    from .mastering import Mastering
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -48,6 +50,8 @@ class ClipInfo:
     """Number of frames, None if unknown; the number in a container may be slightly wrong."""
     sample_aspect: Fraction = Fraction(1)
     """Width of a sample over its height."""
+    mastering: Mastering | None = None
+    """Static metadata of HDR10."""
 
     @property
     def frame_duration(self) -> int:
@@ -64,6 +68,10 @@ class FrameReader(Protocol):
         """Iterate over the frames, once; packets of other streams go to `on_packet` as they are read."""
         ...
 
+    def stop(self) -> None:
+        """End `frames` soon, even if it waits for data in another thread."""
+        ...
+
     def close(self) -> None:
         """Close the files."""
         ...
@@ -75,6 +83,11 @@ class FrameWriter(Protocol):
     num_frames: int
     """Frames written so far."""
 
+    @property
+    def result(self) -> Path | None:
+        """Where the frames are: in a part, or under the final name once `close` gave it; None for a pipe."""
+        ...
+
     def write(self, rgb: Tensor, pts: int) -> None:
         """Write a frame, (3, H, W); `pts` is in units of the writer's time base."""
         ...
@@ -84,9 +97,13 @@ class FrameWriter(Protocol):
         ...
 
     def close(self, *, complete: bool = True) -> None:
-        """Finish the output and give it its final name; if not `complete`, other streams end with the last frame."""
+        """Finish the output and give it its final name.
+
+        If not `complete`, other streams end with the last frame, and nothing is replaced: the part keeps its name if
+        the final one is taken.
+        """
         ...
 
     def discard(self) -> None:
-        """Delete the output."""
+        """Delete what was written; an output of another job or run is never touched."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,18 +12,21 @@ from pathlib import Path
 from typing import IO
 
 import av
-from av.container import InputContainer
+from av.container import Container, InputContainer
 from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from .clip import MediaError
+from .pipe import StandardInput
 from .timeline import as_fraction
 
 DEFAULT_RATE = Fraction(25)
 """Frames per second of a video that does not give its rate."""
 MAX_COUNTED_BYTES = 1 << 30
 """Size of the largest file that is read through to count its frames, if its header does not give their number."""
+
+PIPE_BUFFER_BYTES = 1 << 20
 
 MediaFile = str | Path | IO[bytes]
 """Path of a file, "-" for standard input, or a file in memory."""
@@ -33,6 +37,12 @@ def name_of(source: MediaFile) -> str:
     if isinstance(source, (str, Path)):
         return "standard input" if str(source) == "-" else str(source)
     return "the video in memory"
+
+
+def local_path(container: Container) -> Path | None:
+    """Return the path of an open file, None for pipes, URLs and files in memory."""
+    path = Path(container.name.removeprefix("file:"))
+    return path if container.name.startswith("file:") and path.is_file() else None
 
 
 def open_input(source: MediaFile, options: Mapping[str, str] | None = None) -> InputContainer:
@@ -47,13 +57,16 @@ def open_input(source: MediaFile, options: Mapping[str, str] | None = None) -> I
     """
     name = name_of(source)
     is_piped = str(source) == "-"
+    if is_piped and sys.stdin is None:
+        raise MediaError("- reads y4m from standard input, which is closed")
     if is_piped and sys.stdin.isatty():
         raise MediaError("- reads y4m from standard input, but nothing is piped into it")
     path = Path(source) if isinstance(source, (str, Path)) else None
+    is_url = isinstance(source, str) and "://" in source and not os.path.exists(source)
     try:
-        return av.open(
-            "pipe:0" if is_piped else source if path is None else str(source), "r", options=dict(options or {})
-        )
+        if is_piped:
+            return av.open(StandardInput(), "r", buffer_size=PIPE_BUFFER_BYTES, options=dict(options or {}))
+        return av.open(source if path is None or is_url else f"file:{path}", "r", options=dict(options or {}))
     except InvalidDataError as error:
         is_empty = path is not None and path.is_file() and not path.stat().st_size
         reason = "it is empty (0 bytes)" if is_empty else f"no video or image that can be read ({error.strerror})"
@@ -65,7 +78,7 @@ def open_input(source: MediaFile, options: Mapping[str, str] | None = None) -> I
 
 
 def main_video(container: InputContainer, name: str) -> VideoStream:
-    """Return the first video stream that is not a cover picture.
+    """Return the video that players show: the first that is flagged as default, else the first; no cover picture.
 
     Raises:
         MediaError: If there is none.
@@ -73,7 +86,10 @@ def main_video(container: InputContainer, name: str) -> VideoStream:
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
         raise MediaError(f"{name}: no video stream in it")
-    return streams[0]
+    streams = [s for s in streams if s.codec_context is not None]
+    if not streams:
+        raise MediaError(f"{name}: no decoder for its video in this build of libav")
+    return next((s for s in streams if s.disposition & Disposition.default), streams[0])
 
 
 def average_rate(stream: VideoStream) -> Fraction:
@@ -87,13 +103,23 @@ def count_frames(stream: VideoStream, rate: Fraction) -> int | None:
     It is read from the header; else the packets of small files are counted, else it is computed from the duration.
     """
     if stream.frames:
-        return stream.frames
-    path = Path(stream.container.name)
-    if path.is_file() and path.stat().st_size <= MAX_COUNTED_BYTES:
-        with suppress(FFmpegError), av.open(str(path)) as again:
-            return sum(packet.size > 0 for packet in again.demux(again.streams[stream.index])) or None
+        num_indexed = sum(not entry.is_discard for entry in stream.index_entries)  # without what an edit list cuts off
+        return min(num_indexed, stream.frames) or stream.frames
+    path = local_path(stream.container)
+    if path is not None and path.stat().st_size <= MAX_COUNTED_BYTES:
+        return count_packets(path, stream.index) or None
     seconds = duration_seconds(stream)
     return None if seconds is None else round(seconds * rate)
+
+
+def count_packets(path: Path, index: int | None = None) -> int:
+    """Return the number of packets of a stream, by default of the first video, up to the first that cannot be read."""
+    num_packets = 0
+    with suppress(FFmpegError, IndexError), av.open(f"file:{path}") as container:
+        stream = container.streams.video[0] if index is None else container.streams[index]
+        for packet in container.demux(stream):
+            num_packets += packet.size > 0
+    return num_packets
 
 
 def duration_seconds(stream: VideoStream) -> Fraction | None:

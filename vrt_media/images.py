@@ -1,24 +1,28 @@
-"""Readers and writers of image folders and single images."""
+"""Reader of image folders and single images."""
 
 from __future__ import annotations
 
+import logging
 import re
+import struct
+from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import av
 import torch
 from av.error import FFmpegError
-from torch import Tensor
+from av.sidedata.sidedata import Type
 
 from .clip import IMAGE_SUFFIXES, ClipInfo, MediaError, TimedFrame
-from .colour import FULL, RGB, Colour, colour_of
-from .planes import read_rgb, write_rgb
+from .colour import colour_of
+from .orientation import orientation_of, upright
+from .planes import read_rgb
 
-CODECS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}
-"""Encoder of each suffix that can be written: lossless formats of 8 and 16 bits."""
+_log = logging.getLogger(__name__)
 
 
 def natural_key(path: Path) -> list[str | int]:
@@ -41,6 +45,19 @@ def list_images(folder: Path) -> list[Path]:
     return paths
 
 
+def unique_names(paths: list[Path]) -> list[str]:
+    """Return a name for each file: its stem, or its whole name where stems are equal but for upper and lower case."""
+    stems = Counter(path.stem.casefold() for path in paths)
+    names = [path.stem if stems[path.stem.casefold()] == 1 else path.name for path in paths]
+    taken: set[str] = set()
+    for n, name in enumerate(names):
+        numbers = count(2)
+        while names[n].casefold() in taken:
+            names[n] = f"{name}_{next(numbers)}"
+        taken.add(names[n].casefold())
+    return names
+
+
 def read_image(path: Path) -> av.VideoFrame:
     """Decode one image.
 
@@ -48,7 +65,7 @@ def read_image(path: Path) -> av.VideoFrame:
         MediaError: If it cannot be decoded.
     """
     try:
-        with av.open(str(path)) as container:
+        with path.open("rb") as file, av.open(file, "r") as container:  # a name is neither a pattern nor a protocol
             return next(container.decode(video=0))
     except (FFmpegError, StopIteration, IndexError) as error:
         raise MediaError(f"{path}: not an image that can be read ({error or 'no picture in it'})") from None
@@ -59,7 +76,8 @@ class ImageReader:
 
     Attributes:
         info: Size, colour and length of the clip, and the rate it was opened with.
-        names: File names without suffix, one per frame.
+        names: A name for each frame: that of its file, without suffix unless two would be equal then.
+        paths: The files.
     """
 
     def __init__(
@@ -70,6 +88,7 @@ class ImageReader:
         start: int = 0,
         limit: int | None = None,
         device: torch.device | str = "cpu",
+        on_note: Callable[[str], object] = _log.warning,
     ) -> None:
         """List the images, and read the first.
 
@@ -79,24 +98,27 @@ class ImageReader:
             start: Number of the first image.
             limit: Maximum number of images; all if None.
             device: Device on which images are converted and returned.
+            on_note: Called with each thing that the user should know, but that does not stop the reader.
 
         Raises:
             MediaError: If there are no images, or if the first cannot be read.
         """
-        self._paths = (list_images(path) if path.is_dir() else [path])[start:][:limit]
-        if not self._paths:
+        self.paths = (list_images(path) if path.is_dir() else [path])[start:][:limit]
+        if not self.paths:
             raise MediaError(f"{path}: no image {start} in it")
-        self._device = device
-        self.names = [p.stem for p in self._paths]
-        frame = read_image(self._paths[0])
+        self._device, self._on_note = device, on_note
+        self._noted: set[str] = set()
+        self.names = unique_names(self.paths)
+        frame = read_image(self.paths[0])
+        height, width = _size(frame)
         self.info = ClipInfo(
-            height=frame.height,
-            width=frame.width,
+            height=height,
+            width=width,
             colour=colour_of(frame),
-            pix_fmt=frame.format.name,
+            pix_fmt=frame.format.name if _depth(frame) > 8 or not any(map(_is_deep, self.paths)) else "rgb48le",
             rate=rate,
             time_base=1 / rate,
-            num_frames=len(self._paths),
+            num_frames=len(self.paths),
         )
 
     def frames(self, on_packet: Callable[[Any], object]) -> Iterator[TimedFrame]:
@@ -106,77 +128,64 @@ class ImageReader:
             MediaError: If an image cannot be read, or has another size than the first.
         """
         size = (self.info.height, self.info.width)
-        for number, path in enumerate(self._paths):
+        for number, path in enumerate(self.paths):
             frame = read_image(path)
-            if (frame.height, frame.width) != size:
+            height, width = _size(frame)
+            if (height, width) != size:
                 raise MediaError(
-                    f"{path}: {frame.width}x{frame.height} pixels, but {self._paths[0].name} has "
+                    f"{path}: {width}x{height} pixels, but {self.paths[0].name} has "
                     f"{size[1]}x{size[0]}; all images of a clip need one size"
                 )
-            yield TimedFrame(read_rgb(frame, colour_of(frame), device=self._device), number)
+            self._note(path, frame)
+            yield TimedFrame(upright(read_rgb(frame, colour_of(frame), device=self._device), frame), number)
+
+    def _note(self, path: Path, frame: av.VideoFrame) -> None:
+        """Tell once what is left out of images."""
+        facts = {
+            "its alpha channel is left out": any(c.is_alpha for c in frame.format.components),
+            "its colour profile (ICC) is left out, its colours are taken as they are": Type.ICC_PROFILE
+            in frame.side_data,
+            "only the first of its pages is read": path.suffix.lower() in (".tif", ".tiff") and _has_pages(path),
+        }
+        for text, is_true in facts.items():
+            if is_true and text not in self._noted:
+                self._noted.add(text)
+                self._on_note(f"{path}: {text}; the same goes for further images")
+
+    def stop(self) -> None:
+        """Do nothing: files do not keep anybody waiting."""
 
     def close(self) -> None:
         """Do nothing: no file is open."""
 
 
-class ImageWriter:
-    """Writes a folder of images, or one image; a `FrameWriter`. A file gets its name when it is complete.
-
-    Attributes:
-        num_frames: Images written so far.
-    """
-
-    def __init__(self, path: Path, *, names: Iterator[str], deep: bool, suffix: str = ".png") -> None:
-        """Create the folder.
-
-        Args:
-            path: Folder; or a file with a suffix of `CODECS`, for a single image.
-            names: Name of each image, without suffix.
-            deep: Whether to write 16 bits per channel instead of 8.
-            suffix: Suffix of the files, one of `CODECS`.
-        """
-        self.num_frames = 0
-        self._single = path if path.suffix.lower() in CODECS else None
-        self._folder = path.parent if self._single else path
-        self._suffix = path.suffix.lower() if self._single else suffix
-        self._names = names
-        big_endian = CODECS[self._suffix] == "png"
-        self._pix_fmt = ("rgb48be" if big_endian else "rgb48le") if deep else "rgb24"
-        self._folder.mkdir(parents=True, exist_ok=True)
-
-    def write(self, rgb: Tensor, pts: int) -> None:
-        """Write one image, (3, H, W); images have no time stamps.
-
-        Raises:
-            MediaError: If this is the second image for a single file.
-        """
-        if self._single and self.num_frames:
-            raise MediaError(f"{self._single}: more than one frame; give a folder to hold them")
-        path = self._single or self._folder / f"{next(self._names)}{self._suffix}"
-        write_image(rgb, path, self._pix_fmt)
-        self.num_frames += 1
-
-    def copy(self, packet: Any) -> None:
-        """Do nothing: images have no other streams."""
-
-    def close(self, *, complete: bool = True) -> None:
-        """Do nothing: every image is complete."""
-
-    def discard(self) -> None:
-        """Delete the folder if it is empty."""
-        if not self._single and not any(self._folder.iterdir()):
-            self._folder.rmdir()
+def _depth(frame: av.VideoFrame) -> int:
+    return max(c.bits for c in frame.format.components)
 
 
-def write_image(rgb: Tensor, path: Path, pix_fmt: str = "rgb24") -> None:
-    """Write (3, H, W) as PNG or TIFF, by the suffix, under a temporary name first."""
-    colour = Colour(matrix=RGB, full_range=True)
-    frame = write_rgb(rgb, pix_fmt, colour)
-    encoder = av.CodecContext.create(CODECS[path.suffix.lower()], "w")
-    assert isinstance(encoder, av.VideoCodecContext)
-    encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, pix_fmt
-    encoder.time_base, encoder.color_range = Fraction(1), FULL
-    data = b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)
+def _is_deep(path: Path) -> bool:
+    """Return whether an image has more than 8 bits per channel, by its header where it can have."""
+    suffix = path.suffix.lower()
+    if suffix == ".png":
+        with path.open("rb") as file:
+            return file.read(25)[24:] == b"\x10"
+    return suffix in (".tif", ".tiff") and path.stat().st_size > 0 and _depth(read_image(path)) > 8
+
+
+def _has_pages(path: Path) -> bool:
+    """Return whether a TIFF file has a second page: a directory after the first."""
+    with path.open("rb") as file:
+        order = {b"II*\0": "<", b"MM\0*": ">"}.get(file.read(4))
+        if order is None:
+            return False
+        (offset,) = struct.unpack(f"{order}I", file.read(4))
+        file.seek(offset)
+        (num_entries,) = struct.unpack(f"{order}H", file.read(2).ljust(2, b"\0"))
+        file.seek(offset + 2 + 12 * num_entries)
+        return file.read(4) not in (b"\0\0\0\0", b"")
+
+
+def _size(frame: av.VideoFrame) -> tuple[int, int]:
+    """Return height and width of an image, upright."""
+    is_turned = orientation_of(frame)[0] % 2 == 1
+    return (frame.width, frame.height) if is_turned else (frame.height, frame.width)

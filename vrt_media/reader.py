@@ -6,15 +6,25 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any
 
 import av
 import torch
-from av.error import InvalidDataError
+from av.format import Flags as FormatFlags
 
+from .attachments import read_attachments
 from .clip import ClipInfo, MediaError, TimedFrame
 from .colour import MATRIX_NAMES, colour_of
 from .container import MediaFile, average_rate, count_frames, duration_seconds, main_video, name_of, open_input
+from .cut import PacketCut
+from .damage import Damage
+from .decoder import FrameDecoder
+from .extent import Extent
+from .gaps import GapWatch
+from .joins import connect
+from .mastering import mastering_of
+from .orientation import orientation_of, upright
+from .pipe import StandardInput
 from .planes import read_rgb
 from .timeline import as_fraction
 
@@ -42,16 +52,17 @@ class Trim:
 class VideoReader:
     """Reads the first video stream of a file or of standard input; a `FrameReader`.
 
-    Frames are rotated as the file asks for, so the output needs no such tag. Frames are decoded on demand; libav
-    decodes ahead in threads of its own.
+    Frames are rotated and mirrored as the file asks for, so the output needs no such tag. They are decoded on demand.
 
     Attributes:
         info: Size, colour, rate and length of the clip.
         name: Name of the file, for messages.
         copied_streams: Streams whose packets `frames` hands over: audio and subtitles.
-        other_streams: Further video, cover pictures, attachments, data.
+        attachments: Fonts and cover pictures.
+        other_streams: Further video, data.
         metadata: Title and the like.
         is_hdr: Whether the video is tagged as PQ or HLG.
+        damage: Frames that could not be decoded as they were encoded; complete once all frames are read.
     """
 
     def __init__(
@@ -61,6 +72,7 @@ class VideoReader:
         *,
         device: torch.device | str = "cpu",
         on_note: Callable[[str], object] = _log.warning,
+        strict: bool = False,
         options: Mapping[str, str] | None = None,
     ) -> None:
         """Open the file and decode the first frame.
@@ -70,6 +82,7 @@ class VideoReader:
             trim: Part of the clip to read.
             device: Device on which frames are converted and returned.
             on_note: Called with each thing that the user should know, but that does not stop the reader.
+            strict: Whether damage ends the reading.
             options: Options of libav for opening the file.
 
         Raises:
@@ -80,21 +93,31 @@ class VideoReader:
         self._container = open_input(source, options)
         try:
             self._video = main_video(self._container, self.name)
-            self._video.thread_type = "AUTO"
+            self._file_zero = Fraction(max(0, self._container.start_time or 0), av.time_base)
+            self.damage = Damage(self.name, zero=self._file_zero)
+            if not self._is_part_from_later:
+                self.damage.strict, self.damage.on_note = strict, on_note
+            self._decoder = FrameDecoder(self._video, self.damage)
             self._unit = as_fraction(self._video.time_base, Fraction(1))
             self.copied_streams = [s for s in self._container.streams if s.type in COPIED_KINDS]
-            self.other_streams = [
-                s for s in self._container.streams if s is not self._video and s not in self.copied_streams
-            ]
+            self.attachments = read_attachments(self._container)
+            copied = {s.index for s in (self._video, *self.copied_streams)} | {a.index for a in self.attachments}
+            self.other_streams = [s for s in self._container.streams if s.index not in copied]
             self.metadata = {k: v for k, v in self._container.metadata.items() if k not in CONTAINER_METADATA}
             self.is_hdr = int(getattr(self._video.codec_context, "color_trc", 0) or 0) in HDR_TRANSFERS
             if self._trim.start_seconds:
                 self._container.seek(int(self._trim.start_seconds / self._unit), stream=self._video)
-            self._packets = self._container.demux(self._video, *self.copied_streams)
+            self._extent = Extent(
+                self._container, self._video, self.copied_streams, is_whole=not self._trim.start_seconds
+            )
+            self._packets = self._extent.watch(self._demux())
             self._early: list[av.Packet] = []  # packets read before `frames` is called
             self._on_packet: Callable[[av.Packet], object] = self._early.append
             self._decoded = self._decode()
-            self._first = self._find_first()
+            self._first, self._first_pts = self._find_first()
+            if self._is_part_from_later:
+                self.damage = Damage(self.name, zero=self._file_zero, strict=strict, on_note=on_note)
+                self._decoder.damage = self.damage
             self.info = self._read_info(self._first)
             self._warn(self._first)
         except BaseException:
@@ -104,94 +127,117 @@ class VideoReader:
     @property
     def chapters(self) -> list[Any]:
         """Chapters of the file, as libav has them; none if only a part of the clip is read."""
-        return self._container.chapters() if self._trim == Trim() else []
+        if self._trim != Trim():
+            return []
+        chapters = self._container.chapters()
+        for chapter in chapters:
+            offset = round(self._zero_seconds / as_fraction(chapter["time_base"], Fraction(1)))
+            chapter["start"], chapter["end"] = max(0, chapter["start"] - offset), max(0, chapter["end"] - offset)
+        return chapters
 
     def frames(self, on_packet: Callable[[av.Packet], object]) -> Iterator[TimedFrame]:
         """Iterate over the frames, once.
 
-        A trim drops the packets that lie outside it. With a first frame or a first time, time stamps count from there.
+        A trim drops the packets that lie outside it. Time stamps count from the first frame of a trim that begins
+        later, else from the earliest of all streams, if that is not negative.
 
         Args:
             on_packet: Called with each packet of `copied_streams`, in the order of the file.
 
         Raises:
-            MediaError: If a frame has another size than the first.
+            MediaError: If a frame has another size than the first, or if there is damage and it is not tolerated.
         """
-        start_seconds, stop_seconds = self._packet_bounds()
-
-        def hand_over(packet: av.Packet) -> None:
-            pts = packet.dts if packet.dts is not None else packet.pts
-            if pts is not None:
-                unit = as_fraction(packet.time_base, Fraction(1))
-                if start_seconds is not None and pts * unit < start_seconds:
-                    return
-                if stop_seconds is not None and pts * unit >= stop_seconds:
-                    return
-                _shift(packet, round((start_seconds or 0) / unit))
-            on_packet(packet)
-
+        cut, gaps = self._cut(on_packet), GapWatch()
         for packet in self._early:
-            hand_over(packet)
+            cut.push(packet)
         self._early.clear()
-        self._on_packet = hand_over
-        start_pts = self._first.pts or 0 if self._trim.start_frame or self._trim.start_seconds else 0
-        num_frames, frame = 0, self._first
-        while frame is not None:
-            yield TimedFrame(self._upright(frame), None if frame.pts is None else frame.pts - start_pts)
+        self._on_packet = cut.push
+        zero = round(self._zero_seconds / self._unit)
+        max_frames, duration = self._trim.max_frames, self.info.frame_duration
+        num_frames, last, item = 0, None, (self._first, self._first_pts)
+        while item is not None:
+            frame, pts = item
+            if pts is not None:
+                gaps.push(pts)
+                if last is not None and pts > last:
+                    duration = pts - last
+                last = pts
+                if max_frames is not None:
+                    cut.advance(pts * self._unit)
+            yield TimedFrame(self._upright(frame), None if pts is None else pts - zero)
             num_frames += 1
-            frame = None if num_frames == self._trim.max_frames else next(self._decoded, None)
-        if stop_seconds is not None:
-            self._drain(stop_seconds)
+            item = None if num_frames == max_frames else next(self._decoded, None)
+        if number := gaps.num_missing:
+            total = f"{number} frame{'' if number == 1 else 's'} in all"
+            self._note(f": its time stamps have gaps, of {total}; the frames before them are shown longer")
+        stop = self._trim.stop_seconds
+        if num_frames == max_frames and last is not None:  # the part ends with its last frame
+            stop = (last + duration) * self._unit
+        cut.finish(stop)
+        if stop is not None:
+            self._drain(stop)
+
+    def stop(self) -> None:
+        """End `frames` soon, if it waits for data from standard input; any thread may call this."""
+        file = getattr(self._container.file, "file", None)
+        if isinstance(file, StandardInput):
+            file.stop()
 
     def close(self) -> None:
         """Close the file."""
         self._container.close()
 
-    def _decode(self) -> Iterator[av.VideoFrame]:
+    @property
+    def _is_part_from_later(self) -> bool:
+        return bool(self._trim.start_frame or self._trim.start_seconds)
+
+    @property
+    def _zero_seconds(self) -> Fraction:
+        """Time in the file that becomes 0."""
+        if self._is_part_from_later:
+            return (self._first_pts or 0) * self._unit
+        return self._file_zero
+
+    def _cut(self, on_packet: Callable[[av.Packet], object]) -> PacketCut:
+        trim, zero = self._trim, self._zero_seconds
+        if trim.start_seconds:  # times of packets count from the trim, those of frames from the first of them
+            zero = trim.start_seconds
+        start = zero if self._is_part_from_later else None
+        return PacketCut(on_packet, zero=zero, start=start, stop=trim.stop_seconds, waits=trim.max_frames is not None)
+
+    def _demux(self) -> Iterator[av.Packet]:
+        packets = self._container.demux(self._video, *self.copied_streams)
+        has_joins = FormatFlags.ts_discont in FormatFlags(self._container.format.flags)
+        return connect(packets, self._video.index) if has_joins else packets
+
+    def _decode(self) -> Iterator[tuple[av.VideoFrame, int | None]]:
         """Decode the frames between the times of the trim; pass packets of other streams on."""
         start, stop = (
             None if seconds is None else int(seconds / self._unit)
             for seconds in (self._trim.start_seconds, self._trim.stop_seconds)
         )
-        is_damaged = False
         for packet in self._packets:
             if packet.stream is not self._video:
                 if packet.size:
                     self._on_packet(packet)
                 continue
-            try:
-                frames = cast(list[av.VideoFrame], packet.decode())
-            except InvalidDataError as error:
-                if not is_damaged:
-                    self._note(f": a damaged packet is left out ({error.strerror}); more may follow")
-                is_damaged = True
-                continue
-            for frame in frames:
-                if frame.pts is not None and start is not None and frame.pts < start:
+            for frame, pts in self._decoder.decode(packet):
+                if pts is not None and start is not None and pts < start:
                     continue
-                if frame.pts is not None and stop is not None and frame.pts >= stop:
+                if pts is not None and stop is not None and pts >= stop:
                     return
-                yield frame
+                yield frame, pts
+        self._extent.check(self.damage)
 
-    def _find_first(self) -> av.VideoFrame:
+    def _find_first(self) -> tuple[av.VideoFrame, int | None]:
         trim = self._trim
-        for number, frame in enumerate(self._decoded):
+        for number, item in enumerate(self._decoded):
             if number == trim.start_frame:
-                return frame
+                return item
         which = f"frame {trim.start_frame} that can be decoded"
         if trim.start_seconds:
             which = f"frame that can be decoded from {float(trim.start_seconds):g} s on; look at the trim"
         raise MediaError(f"{self.name}: its video stream has no {which}")
-
-    def _packet_bounds(self) -> tuple[Fraction | None, Fraction | None]:
-        """Return the times between which packets are handed over; None where there is no limit."""
-        trim = self._trim
-        if trim.start_seconds is not None or trim.stop_seconds is not None:
-            return trim.start_seconds or None, trim.stop_seconds
-        if not trim.start_frame and trim.max_frames is None:
-            return None, None
-        start_seconds = (self._first.pts or 0 if trim.start_frame else 0) * self.info.time_base
-        return start_seconds, None if trim.max_frames is None else start_seconds + trim.max_frames / self.info.rate
 
     def _drain(self, stop_seconds: Fraction) -> None:
         """Read on, without decoding, for packets that belong to the last frames but follow them in the file."""
@@ -205,7 +251,7 @@ class VideoReader:
 
     def _upright(self, frame: av.VideoFrame) -> torch.Tensor:
         rgb = read_rgb(frame, self.info.colour, device=self._device)  # (3, h, w)
-        rgb = torch.rot90(rgb, _quarter_turns(frame), dims=(1, 2))  # (3, H, W)
+        rgb = upright(rgb, frame)  # (3, H, W)
         size = (self.info.height, self.info.width)
         if rgb.shape[1:] != size:
             raise MediaError(
@@ -215,7 +261,7 @@ class VideoReader:
         return rgb
 
     def _read_info(self, frame: av.VideoFrame) -> ClipInfo:
-        stream, is_turned = self._video, _quarter_turns(frame) % 2 == 1
+        stream, is_turned = self._video, orientation_of(frame)[0] % 2 == 1
         rate = average_rate(stream)
         aspect = as_fraction(stream.sample_aspect_ratio, Fraction(1))
         return ClipInfo(
@@ -227,6 +273,7 @@ class VideoReader:
             time_base=as_fraction(frame.time_base or stream.time_base, 1 / rate),
             num_frames=self._count_frames(rate),
             sample_aspect=1 / aspect if is_turned else aspect,
+            mastering=mastering_of(frame),
         )
 
     def _count_frames(self, rate: Fraction) -> int | None:
@@ -254,15 +301,3 @@ class VideoReader:
 
     def _note(self, text: str) -> None:
         self._on_note(self.name + text)
-
-
-def _quarter_turns(frame: av.VideoFrame) -> int:
-    """Return the number of quarter turns, counterclockwise, that bring the frame upright."""
-    return round(frame.rotation / 90) % 4
-
-
-def _shift(packet: av.Packet, offset: int) -> None:
-    if packet.pts is not None:
-        packet.pts -= offset
-    if packet.dts is not None:
-        packet.dts -= offset

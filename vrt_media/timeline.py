@@ -9,6 +9,9 @@ from typing import Any
 
 _log = logging.getLogger(__name__)
 
+MAX_OVERLAP_FRAMES = 5
+"""Longest overlap of two parts of a clip that is evened out, in frames; longer falls are new beginnings."""
+
 
 class Timeline:
     """Computes the time stamp of each output frame; holds the time stamps of the frames in flight only.
@@ -35,16 +38,21 @@ class Timeline:
         self._last_out: int | None = None
 
     def push(self, pts: int | None) -> None:
-        """Append the time stamp of the next source frame; if missing or not rising, the last plus a frame duration."""
+        """Append the time stamp of the next source frame.
+
+        If it is missing or does not rise, it becomes the last plus a frame duration; after a fall of a few frames, plus
+        half of one, until the stamps are where they should be.
+        """
         last = self._stamps[-1] if self._stamps else None
         if last is None:
             self._stamps.append(0 if pts is None else pts)
             return
         if pts is None or pts <= last:
             if pts is not None and not self._repaired:
-                _log.warning("time stamps do not rise (%d after %d); such frames are shown one frame later", pts, last)
+                _log.warning("time stamps do not rise (%d after %d); such frames are shown later", pts, last)
             self._repaired += pts is not None
-            pts = last + self._frame_duration
+            is_small = pts is not None and last - pts < MAX_OVERLAP_FRAMES * self._frame_duration
+            pts = last + (max(1, self._frame_duration // 2) if is_small else self._frame_duration)
         self._stamps.append(pts)
 
     def stamp(self, index: int) -> int:

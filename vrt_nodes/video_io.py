@@ -156,7 +156,7 @@ def open_writer(
             warn_user(f"audio stream {stream.index}: {note}")
     output = writer.VideoWriter(
         path,
-        replace(source.info, colour=BT709, pix_fmt="yuv420p"),
+        replace(source.info, colour=BT709, pix_fmt="yuv420p", mastering=None),
         shape,
         encoding.Encoding(codec="libx264", crf=crf),
         streams=streams,

@@ -1,10 +1,12 @@
 """Options and errors of `vrt restore`, and `vrt info`."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 import vrt_core
@@ -13,6 +15,7 @@ from tests.helpers.image_files import write_image_file
 from tests.helpers.video_files import make_video, picture
 from tests.helpers.vrt_restore import VrtRestore
 from vrt_cli.main import app
+from vrt_cli.progress import FrameProgress
 from vrt_core import InputError, RestoreOptions
 
 
@@ -187,3 +190,11 @@ def test_help_comes_without_loading_torch() -> None:
     code = "import sys; from vrt_cli.main import app; app(['restore', '--help'], standalone_mode=False); "
     code += "assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_progress_of_a_file_that_announces_too_few_frames() -> None:
+    screen = io.StringIO()
+    with FrameProgress(Console(file=screen, force_terminal=True, width=120), label="x", total=9) as bar:
+        bar.on_frame(9)
+        bar.on_frame(10)
+    assert "10/? frames" in screen.getvalue()

@@ -24,6 +24,8 @@ class ListWriter:
         self.entries: list[Any] = []
         self.fail_at = fail_at
 
+    result = None
+
     def write(self, rgb: torch.Tensor, pts: int) -> None:
         if pts == self.fail_at:
             raise OSError("no space left")

@@ -126,3 +126,40 @@ def test_one_file_cannot_hold_two_frames(tmp_path: Path, vrt: VrtRestore) -> Non
     assert "out.png can hold one frame, not 2" in result.stderr
     assert not (tmp_path / "out.png").exists()
     assert vrt(clip, "-o", tmp_path / "out.png", "--frames", "1").exit_code == 0
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_folder_of_two_depths_loses_no_bits(tmp_path: Path, vrt: VrtRestore, first: int) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    write_image_file(folder / f"{first}.png", picture(0, 32, 40))
+    write_image_file(folder / f"{1 - first}.tif", noise_16_bit(1))
+    assert vrt(folder, "-o", out).exit_code == 0
+    assert (read_image_file(out / f"{1 - first}.png") == noise_16_bit(1)).all()
+    assert (read_image_file(out / f"{first}.png") == picture(0, 32, 40).astype(int) * 257).all()
+
+
+def test_png_states_square_samples(tmp_path: Path, vrt: VrtRestore) -> None:
+    write_image_file(tmp_path / "a.png", picture(0))
+    assert vrt(tmp_path / "a.png", "-o", tmp_path / "b.png").exit_code == 0
+    data = (tmp_path / "b.png").read_bytes()
+    position = data.find(b"pHYs")
+    if position >= 0:  # pixels per unit across and down
+        assert data[position + 4 : position + 8] == data[position + 8 : position + 12] != bytes(4)
+
+
+def test_what_is_left_out_of_images_is_told_once(tmp_path: Path, vrt: VrtRestore) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for n in range(3):
+        write_image_file(folder / f"{n}.png", noise_16_bit(n), "rgba64be")
+    page = write_image_file(folder / "3.tif", noise_16_bit(3))
+    data = bytearray(page.read_bytes())
+    offset = int.from_bytes(data[4:8], "little")
+    end = offset + 2 + 12 * int.from_bytes(data[offset : offset + 2], "little")
+    data[end : end + 4] = offset.to_bytes(4, "little")  # a second page
+    page.write_bytes(data)
+    result = vrt(folder, "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    assert result.stderr.count("its alpha channel is left out") == 1
+    assert result.stderr.count("only the first of its pages is read") == 1

@@ -279,7 +279,7 @@ def test_memory_does_not_grow_with_the_clip(tmp_path: Path) -> None:
                 yield frame
 
     class NullWriter:
-        num_frames = 0
+        num_frames, result = 0, None
 
         def write(self, rgb, pts):
             self.num_frames += 1

@@ -1,6 +1,7 @@
 """Signals, failures and damaged input: the frames that were finished can be played."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.damaged_files import overwrite
 from tests.helpers.identity import RecordingRestorer, identity_restorer
 from tests.helpers.video_files import make_video, psnr, read_packets, read_planes
 from tests.helpers.vrt_restore import VrtRestore
@@ -107,13 +109,28 @@ def test_a_failure_before_the_first_frame_leaves_nothing(tmp_path: Path, vrt: Vr
 
 
 def test_damaged_input(tmp_path: Path, vrt: VrtRestore) -> None:
-    """The frames before the end of a truncated file are restored."""
+    """The frames before the end of a truncated file are restored; the exit code tells that there should be more."""
     whole = make_video(tmp_path / "whole.mkv", codec="libx264", num_frames=100)
     clip, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
     clip.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     result = vrt(clip, "-o", out)
-    assert result.exit_code == 0, result.stderr
-    assert 20 < len(read_planes(out)) < 80
+    assert result.exit_code == 3, result.stderr
+    num_frames = len(read_planes(out))
+    assert 20 < num_frames < 80
+    assert re.search(rf"damaged input: {100 - num_frames}|{99 - num_frames} frames", result.stderr)
+    assert "should follow: the file ends before its announced length" in result.stderr
+
+
+def test_strict_stops_at_damage(tmp_path: Path, vrt: VrtRestore) -> None:
+    clip = overwrite(make_video(tmp_path / "whole.mkv", num_frames=20), tmp_path / "in.mkv", [15])
+    result = vrt(clip, "-o", tmp_path / "out.mkv", "--strict")
+    assert result.exit_code == 1
+    assert "in.mkv is damaged: 1 frame (from 0.600 s on) cannot be decoded" in result.stderr
+    assert len(read_planes(tmp_path / "out.mkv")) == 15
+    result = vrt(clip, "-o", tmp_path / "all.mkv", "--quiet")
+    assert result.exit_code == 3
+    assert "damaged input: 5 frames (from 0.600 s on) cannot be decoded: the frame before is repeated" in result.stderr
+    assert len(read_planes(tmp_path / "all.mkv")) == 20
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vrt_media.images import read_image, write_image
+from vrt_media.image_writer import encode_image
+from vrt_media.images import read_image
 
 
 def noise_16_bit(n: int, height: int = 32, width: int = 40) -> np.ndarray:
@@ -18,7 +19,7 @@ def write_image_file(path: Path, codes: np.ndarray, pix_fmt: str | None = None) 
     is_deep = codes.dtype == np.uint16
     rgb = torch.from_numpy(codes.astype(np.int32)).movedim(2, 0) / (65535 if is_deep else 255)
     deep_format = "rgb48be" if path.suffix == ".png" else "rgb48le"
-    write_image(rgb, path, pix_fmt or (deep_format if is_deep else "rgb24"))
+    path.write_bytes(encode_image(rgb, path.suffix, pix_fmt or (deep_format if is_deep else "rgb24")))
     return path
 
 

@@ -49,5 +49,10 @@ def test_frames_between_lie_between() -> None:
 def test_missing_and_falling_stamps_are_repaired(caplog: pytest.LogCaptureFixture) -> None:
     assert stamps([None, None, None], 1) == [0, 40, 80]
     with caplog.at_level(logging.WARNING):
-        assert stamps([0, 40, 30, 30, 200], 1) == [0, 40, 80, 120, 200]
+        assert stamps([0, 40, 30, 30, 200], 1) == [0, 40, 60, 80, 200]  # half frames, to catch up
     assert len(caplog.records) == 1
+
+
+def test_stamps_catch_up_after_a_small_fall_and_go_on_after_a_large_one() -> None:
+    assert stamps([0, 40, 80, 40, 80, 120, 160, 200], 1) == [0, 40, 80, 100, 120, 140, 160, 200]
+    assert stamps([4000, 4040, 0, 40, 80], 1) == [4000, 4040, 4080, 4120, 4160]

@@ -27,7 +27,12 @@ def info(
 
         table_console().print(describe_weights(file))
         return
-    lines = _describe_images(file) if file.is_dir() else _describe_media(file)
+    if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file():
+        from vrt_media.images import read_image
+
+        lines = _describe_frame(read_image(file))
+    else:
+        lines = _describe_images(file) if file.is_dir() else _describe_media(file)
     for name, value in lines:
         typer.echo(f"{name + ':':<13}{value}")
 
@@ -48,13 +53,13 @@ def _describe_media(path: Path) -> Iterator[Line]:
 
     with open_input(path) as container:
         for stream in container.streams.video:
+            if stream.codec_context is None:
+                yield "video", "no decoder for it"
+                continue
             frame = next(container.decode(stream), None)
             if frame is None:
                 yield "video", f"{stream.codec_context.name}, no frame can be decoded"
                 continue
-            if path.suffix.lower() in IMAGE_SUFFIXES:
-                yield from _describe_frame(frame)
-                return
             rate = average_rate(stream)
             total = count_frames(stream, rate)
             yield "video", stream.codec_context.name
@@ -73,6 +78,7 @@ def _describe_media(path: Path) -> Iterator[Line]:
 def _describe_frame(frame: Any) -> Iterator[Line]:
     """Describe size, format and colour of a decoded frame."""
     from vrt_media.colour import BT709, MATRIX_NAMES, RGB, UNSPECIFIED, colour_of
+    from vrt_media.orientation import orientation_of
 
     colour = colour_of(frame)
     yield "size", f"{frame.width}x{frame.height}"
@@ -83,8 +89,10 @@ def _describe_frame(frame: Any) -> Iterator[Line]:
     tagged = "" if int(frame.color_range) or colour.matrix == RGB else " (not tagged)"
     yield "colour", f"{matrix}, {'full' if colour.full_range else 'limited'} range{tagged}"
     yield "tags", f"primaries {colour.primaries}, transfer {colour.transfer}, matrix {int(frame.colorspace)} (H.273)"
-    if frame.rotation:
-        yield "rotation", f"{frame.rotation} degrees against the clock; undone by vrt restore"
+    turns, is_mirrored = orientation_of(frame)
+    if turns or is_mirrored:
+        mirroring = ", then mirrored" if is_mirrored else ""
+        yield "rotation", f"{90 * turns} degrees against the clock{mirroring}; done by vrt restore"
     if frame.interlaced_frame:
         yield "fields", "interlaced; deinterlace before restoring"
 

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console, RenderableType
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
 import vrt_core  # names are imported on first use: `vrt --help` does not load torch
 from vrt_core.models import COMPONENTS, find_weights, inspect_weights, models_dir
+
+from ..progress import make_console
 
 if TYPE_CHECKING:
     from vrt_core import ModelCard
@@ -34,7 +37,7 @@ def models() -> None:
 def table_console() -> Console:
     """Return a console on standard output, wide enough for a table if that is a pipe or a file."""
     out = Console()
-    return out if out.is_terminal else Console(width=_PLAIN_WIDTH)
+    return out if out.is_terminal and out.width > 0 else Console(width=_PLAIN_WIDTH)
 
 
 def download_models(
@@ -62,14 +65,14 @@ def describe_weights(path: str | Path) -> RenderableType:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("file", str(info.path))
+    table.add_row("file", escape(str(info.path)))
     fits = " or ".join(info.names) or "no model known"
     table.add_row("fits", fits + (" (alike in shape: the name of the file decides)" if len(info.names) > 1 else ""))
     if info.card is not None:
-        table.add_row("loads as", f"{info.card.name} ({info.card.task}, x{info.card.scale})")
-        table.add_row("licence", info.card.licence)
+        table.add_row("loads as", escape(f"{info.card.name} ({info.card.task}, x{info.card.scale})"))
+        table.add_row("licence", escape(info.card.licence))
         if info.card.source:
-            table.add_row("source", info.card.source)
+            table.add_row("source", escape(info.card.source))
     table.add_row("parameters", f"{info.parameters:,}")
     table.add_row("precision", ", ".join(f"{name} ({count:,})" for name, count in info.dtypes.items()))
     table.add_row("format", {"torch": "PyTorch checkpoint"}.get(info.kind, info.kind))
@@ -84,7 +87,7 @@ def _single_models(card: ModelCard) -> list[ModelCard]:
 
 
 def _models_table() -> Table:
-    table = Table(title=f"Models folder: {models_dir()}", title_justify="left", title_style="")
+    table = Table(title=escape(f"Models folder: {models_dir()}"), title_justify="left", title_style="")
     table.add_column("name", no_wrap=True)
     table.add_column("task", no_wrap=True)
     table.add_column("scale", justify="right", no_wrap=True)
@@ -135,7 +138,7 @@ def _weights_path(card: ModelCard) -> Path | None:
 
 def _download_one(card: ModelCard, source: str | None, folder: Path | None) -> None:
     """Download a model with a progress bar; print the licence on stderr and the path on stdout."""
-    err = Console(stderr=True, soft_wrap=True, highlight=False)
+    err = make_console(soft_wrap=True, highlight=False)
     err.print(f"[bold]{card.name}[/bold]: {card.description}")
     err.print(
         f"Licence of the weights: [bold]{card.licence}[/bold]. {card.source}", style="dim" if card.shipped else ""

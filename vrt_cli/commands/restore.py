@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 
 from vrt_core import RestoreOptions
 
-from ..progress import count
+from ..progress import count, make_console
 from . import restore_arguments as arguments
 
 if TYPE_CHECKING:  # at run time, imported where needed: `vrt --help` does not load torch
@@ -19,6 +18,9 @@ if TYPE_CHECKING:  # at run time, imported where needed: `vrt --help` does not l
     from vrt_media.clip import ClipInfo, FrameReader, FrameWriter
 
     from ..outputs import OutputTarget
+
+EXIT_DAMAGED = 3
+"""Exit code of a job that restored all frames that could be decoded, of an input with others."""
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +45,7 @@ def restore(
     start: arguments.Start = 0,
     frames: arguments.Frames = None,
     fps: arguments.Fps = "24",
+    strict: arguments.Strict = False,
     codec: arguments.Codec = None,
     crf: arguments.Crf = None,
     preset: arguments.Preset = None,
@@ -55,7 +58,8 @@ def restore(
 
     Audio and subtitles are copied, colour tags and time stamps kept.
 
-    Ctrl-C finishes the file with the frames done so far.
+    Ctrl-C finishes the file with the frames done so far. Exit codes: 0, 1 for a failure, 2 for wrong usage, 3 if frames
+    of the input are damaged or missing, 130 after Ctrl-C.
     """
     from vrt_media.encoding import Encoding, default_codec
 
@@ -84,8 +88,8 @@ def restore(
     check_output(output, clip, overwrite=overwrite)  # before the model is loaded
     restorer = _load_restorer(model, options)
     label = Path(model).stem if Path(model).is_file() else model
-    with closing(_open_reader(clip, restorer, rate=rate, start=start, limit=frames)) as reader:
-        target = OutputTarget(output, reader, restorer, encoding)
+    with closing(_open_reader(clip, restorer, rate=rate, start=start, limit=frames, strict=strict)) as reader:
+        target = OutputTarget(output, reader, restorer, encoding, overwrite=overwrite)
         _run_job(reader, restorer, target, label=label, quiet=quiet, sigma_255=options.sigma_255)
 
 
@@ -111,15 +115,23 @@ def _run_job(
     sigma_255: "Sigma | None",
 ) -> None:
     """Run the job under a progress bar, and report how it ended."""
+    from vrt_media.reader import VideoReader
+
     from ..interrupt import Interrupt
     from ..job import Stopped, run
     from ..progress import FrameProgress
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = make_console(soft_wrap=True, highlight=False)
 
     def say(line: str, *, always: bool = False) -> None:
         if always or not quiet:
             console.print(line, markup=False)
+
+    def report_damage() -> bool:
+        damage = reader.damage.lines() if isinstance(reader, VideoReader) else []
+        for line in damage:
+            say(f"damaged input: {line}", always=True)
+        return bool(damage)
 
     total = reader.info.num_frames
     total_out = None if total is None else total * restorer.frame_factor
@@ -128,8 +140,8 @@ def _run_job(
         def open_writer() -> "FrameWriter":
             writer = target.open()
             say(f"{label} on {restorer.device}: {_describe(reader.info)} -> {target.description}")
-            for line in target.left_out:
-                say(f"left out: {line}", always=True)
+            for line in target.notes:
+                say(line, always=True)
             return writer
 
         try:
@@ -142,19 +154,24 @@ def _run_job(
                 on_step=bar.on_step,
                 sigma_255=sigma_255,
             )
-        except Stopped as stopped:
-            result = f"{count(stopped.num_frames, 'frame')} kept in {target.name}"
-            say(f"stopped: {result if stopped.num_frames else 'nothing was written'}", always=True)
+        except Stopped:
+            report_damage()
+            say(f"stopped: {target.describe_result()}", always=True)
             raise typer.Exit(interrupt.exit_code) from None
         except Exception:
+            report_damage()
             if bar.num_frames:
-                say(f"failed: {count(bar.num_frames, 'frame')} kept in {target.name}", always=True)
+                say(f"failed: {target.describe_result()}", always=True)
             raise
         summary = bar.summary
     say(f"{summary} -> {target.name}")
+    if report_damage():
+        raise typer.Exit(EXIT_DAMAGED)
 
 
-def _open_reader(clip: str, restorer: "Restorer", *, rate: Fraction, start: int, limit: int | None) -> "FrameReader":
+def _open_reader(
+    clip: str, restorer: "Restorer", *, rate: Fraction, start: int, limit: int | None, strict: bool
+) -> "FrameReader":
     from vrt_media.clip import IMAGE_SUFFIXES
     from vrt_media.images import ImageReader
     from vrt_media.reader import Trim, VideoReader
@@ -162,7 +179,7 @@ def _open_reader(clip: str, restorer: "Restorer", *, rate: Fraction, start: int,
     path = Path(clip)
     if clip != "-" and (path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES):
         return ImageReader(path, rate=rate, start=start, limit=limit, device=restorer.device)
-    return VideoReader(clip, Trim(start_frame=start, max_frames=limit), device=restorer.device)
+    return VideoReader(clip, Trim(start_frame=start, max_frames=limit), device=restorer.device, strict=strict)
 
 
 def _describe(info: "ClipInfo") -> str:

@@ -1,5 +1,7 @@
 """Arguments of `vrt restore`: their declarations for typer, and the parsers of those that are not plain values."""
 
+import codecs
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,6 +12,9 @@ from vrt_core import MAX_SIGMA_255, OPTIONS
 
 if TYPE_CHECKING:
     from vrt_core.options import Sigma, TilePx
+
+
+MIN_FPS, MAX_FPS = Fraction(1, 1000), 1000
 
 
 def _engine(help: str, **facts: Any) -> Any:
@@ -71,6 +76,8 @@ PixFmt = Annotated[str | None, _output(help="yuv420p, yuv420p10le, ...; as the i
 CodecOptions = Annotated[
     list[str] | None, _output(metavar="NAME=VALUE", help="Further encoder option; may be repeated.")
 ]
+Strict = Annotated[bool, _input("Stop at the first damaged frame, instead of repeating the frame before it.")]
+
 Overwrite = Annotated[bool, _output("-y", help="Replace what is there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 
@@ -89,8 +96,9 @@ def parse_rate(text: str) -> Fraction:
         rate = Fraction(text)
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
-    if not 0 < rate <= 1000:
-        raise typer.BadParameter(f"{text!r} is no rate between 0 and 1000 frames per second", param_hint="--fps")
+    if not MIN_FPS <= rate <= MAX_FPS:
+        limits = f"{float(MIN_FPS):g} to {MAX_FPS} frames per second"
+        raise typer.BadParameter(f"{text!r} is no rate of {limits}", param_hint="--fps")
     return rate.limit_denominator(1001 * 1000)
 
 
@@ -131,16 +139,21 @@ def parse_cuts(text: str, start: int) -> Literal["auto", "off"] | list[int]:
     """
     if text in ("auto", "off"):
         return text
-    path = Path(text)
-    if path.is_file():
-        words = [line.partition("#")[0].strip() for line in path.read_text().splitlines()]
+    if os.path.isfile(text):  # false, other than that of pathlib, for lists that are too long for a name
+        words = [line.partition("#")[0].strip() for line in _decode(Path(text).read_bytes()).splitlines()]
     else:
         words = text.split(",")
     try:
         numbers = sorted({int(word) for word in words if word})
     except ValueError:
         raise typer.BadParameter(
-            f"{text!r} is neither auto, off, frame numbers with commas, nor a file of frame numbers",
+            f"{text[:80]!r} is neither auto, off, frame numbers with commas, nor a file of frame numbers",
             param_hint="--cuts",
         ) from None
     return [n - start for n in numbers if n > start]
+
+
+def _decode(data: bytes) -> str:
+    """Return the text of a file: UTF-8, or UTF-16 with its mark; bytes of other encodings can be in comments only."""
+    is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if is_utf_16 else "utf-8-sig", errors="replace")

@@ -1,0 +1,159 @@
+"""What a container holds beside frames and sound: flags of tracks, attachments, durations, mastering of HDR."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+import pytest
+from av.container import InputContainer
+from av.stream import Disposition
+
+from tests.helpers.sound_files import add_sound
+from tests.helpers.video_files import make_video, read_planes, read_stamps
+from tests.helpers.vrt_restore import VrtRestore
+from vrt_media.mastering import Mastering, mastering_of
+
+FLAGS = (Disposition(0), Disposition.default | Disposition.comment, Disposition.forced | Disposition.hearing_impaired)
+
+
+def with_flags(folder: Path, suffix: str) -> Path:
+    """Write a clip with a track of sound for each of `FLAGS`."""
+    video, sound, path = (
+        make_video(folder / "v.mkv"),
+        add_sound(folder / "s.mkv", "aac", "fltp"),
+        folder / f"in{suffix}",
+    )
+    with av.open(str(path), "w") as target, av.open(str(video)) as source:
+        copy = target.add_stream_from_template(source.streams.video[0], opaque=True)
+        files = [av.open(str(sound)) for _ in FLAGS]
+        tracks = [target.add_stream_from_template(file.streams.audio[0]) for file in files]
+        for track, flags in zip(tracks, FLAGS, strict=True):
+            track.disposition = flags
+        for stream, track in (
+            (source.streams.video[0], copy),
+            *zip([f.streams.audio[0] for f in files], tracks, strict=True),
+        ):
+            for packet in cast(InputContainer, stream.container).demux(stream):
+                if packet.size:
+                    packet.stream = track
+                    target.mux(packet)
+        for file in files:
+            file.close()
+    return path
+
+
+def test_flags_of_tracks_are_kept(tmp_path: Path, vrt: VrtRestore) -> None:
+    clip, out = with_flags(tmp_path, ".mkv"), tmp_path / "out.mkv"
+    assert vrt(clip, "-o", out).exit_code == 0
+    with av.open(str(clip)) as before, av.open(str(out)) as after:
+        flags = [stream.disposition for stream in after.streams.audio]
+        assert flags == [stream.disposition for stream in before.streams.audio] == list(FLAGS)
+
+
+def test_the_default_track_of_mp4(tmp_path: Path, vrt: VrtRestore) -> None:
+    clip, out = with_flags(tmp_path, ".mkv"), tmp_path / "out.mp4"
+    assert vrt(clip, "-o", out).exit_code == 0
+    with av.open(str(out)) as after:
+        assert [bool(s.disposition & Disposition.default) for s in after.streams.audio] == [False, True, False]
+
+
+def with_attachments(folder: Path) -> Path:
+    path = folder / "in.mkv"
+    picture = av.VideoFrame(16, 16, "yuvj420p")
+    picture.save(folder / "cover.jpg")
+    with av.open(str(make_video(folder / "v.mkv"))) as source, av.open(str(path), "w") as target:
+        copy = target.add_stream_from_template(source.streams.video[0], opaque=True)
+        target.add_attachment("a font.ttf", "font/ttf", b"glyphs")
+        target.add_attachment("cover.jpg", "image/jpeg", (folder / "cover.jpg").read_bytes())
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                target.mux(packet)
+    return path
+
+
+def test_attachments_are_copied(tmp_path: Path, vrt: VrtRestore) -> None:
+    clip, out = with_attachments(tmp_path), tmp_path / "out.mkv"
+    result = vrt(clip, "-o", out)
+    assert result.exit_code == 0
+    assert "left out" not in result.stderr
+    with av.open(str(out)) as container:
+        (font,) = container.streams.attachments
+        assert (font.name, font.mimetype, font.data) == ("a font.ttf", "font/ttf", b"glyphs")
+        (cover,) = [s for s in container.streams.video if s.disposition & Disposition.attached_pic]
+        packet = next(packet for packet in container.demux(cover) if packet.size)
+        assert bytes(packet) == (tmp_path / "cover.jpg").read_bytes()
+
+
+def test_attachments_that_a_container_cannot_hold_are_named(tmp_path: Path, vrt: VrtRestore) -> None:
+    result = vrt(with_attachments(tmp_path), "-o", tmp_path / "out.mp4")
+    assert result.exit_code == 0
+    assert "left out: attachment 1 (a font.ttf): .mp4 cannot hold it" in result.stderr
+    assert "left out: attachment 2 (cover.jpg): .mp4 cannot hold it" in result.stderr
+
+
+def test_the_video_that_is_flagged_as_default_is_restored(tmp_path: Path, vrt: VrtRestore) -> None:
+    clip, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    sources = [av.open(str(make_video(tmp_path / f"{n}.mkv", num_frames=n))) for n in (3, 5)]
+    with av.open(str(clip), "w") as target:
+        copies = [target.add_stream_from_template(source.streams.video[0], opaque=True) for source in sources]
+        copies[0].disposition, copies[1].disposition = Disposition(0), Disposition.default
+        for source, copy in zip(sources, copies, strict=True):
+            for packet in source.demux(video=0):
+                if packet.size:
+                    packet.stream = copy
+                    target.mux(packet)
+    result = vrt(clip, "-o", out)
+    assert result.exit_code == 0
+    assert "left out: video stream 0" in result.stderr
+    assert len(read_planes(out)) == 5
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_the_last_frames_of_variable_rates_are_within_the_duration(
+    tmp_path: Path, vrt: VrtRestore, suffix: str
+) -> None:
+    """With B-frames, the last frame in decoding order is not the last one shown."""
+    stamps = [0, 40, 80, 120, 160, 1000, 2000, 5000]
+    clip = make_video(tmp_path / "in.mkv", num_frames=8, stamps=stamps, time_base=Fraction(1, 1000))
+    out = tmp_path / f"out{suffix}"
+    assert vrt(clip, "-o", out).exit_code == 0
+    assert read_stamps(out) == [Fraction(stamp, 1000) for stamp in stamps]
+    with av.open(str(out)) as container:
+        assert container.duration == 8 * av.time_base  # the last frame lasts as long as the one before
+
+
+MASTERING = Mastering(
+    primaries=((0.68, 0.32), (0.265, 0.69), (0.15, 0.06), (0.3127, 0.329)),
+    luminance=(0.005, 1000.0),
+    light_level=(1000, 400),
+)
+
+
+def with_mastering(path: Path) -> Path:
+    options = MASTERING.add_to("libx265", {"x265-params": "log-level=none:hdr10=1"})
+    return make_video(path, codec="libx265", pix_fmt="yuv420p10le", num_frames=3, tags=(9, 1, 9, 16), options=options)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1"])
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_mastering_of_hdr10_is_kept(tmp_path: Path, vrt: VrtRestore, codec: str, suffix: str) -> None:
+    clip, out = with_mastering(tmp_path / "in.mkv"), tmp_path / f"out{suffix}"
+    result = vrt(clip, "-o", out, "--codec", codec)
+    assert result.exit_code == 0
+    assert "left out" not in result.stderr
+    with av.open(str(out)) as container:
+        mastering = mastering_of(next(container.decode(video=0)))
+    assert mastering is not None
+    assert np.abs(np.array(mastering.primaries) - np.array(MASTERING.primaries)).max() < 1e-4
+    assert mastering.luminance == pytest.approx(MASTERING.luminance, abs=1e-3)
+    assert mastering.light_level == MASTERING.light_level
+
+
+@pytest.mark.parametrize(("output", "codec"), [("out.mkv", "ffv1"), ("out.y4m", "libx264")])
+def test_an_encoder_that_cannot_hold_the_mastering(tmp_path: Path, vrt: VrtRestore, output: str, codec: str) -> None:
+    result = vrt(with_mastering(tmp_path / "in.mkv"), "-o", tmp_path / output, "--codec", codec)
+    assert result.exit_code == 0
+    assert "left out: mastering display and light level of HDR10" in result.stderr

@@ -1,0 +1,47 @@
+"""Gaps in time stamps: told for constant rates, not for variable ones."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.damaged_files import lose
+from tests.helpers.video_files import make_video
+from vrt_media.gaps import GapWatch
+from vrt_media.reader import VideoReader
+
+
+def missing(stamps: list[int]) -> int:
+    watch = GapWatch()
+    for stamp in stamps:
+        watch.push(stamp)
+    return watch.num_missing
+
+
+@pytest.mark.parametrize("step", [1, 2, 41, 3003])
+def test_gaps_of_a_constant_rate(step: int) -> None:
+    regular = [step * n for n in range(60)]
+    assert missing(regular) == 0
+    assert missing([s for s in regular if s not in (5 * step, 6 * step, 40 * step)]) == 3
+
+
+def test_rounded_steps_are_regular() -> None:
+    assert missing([round(n * 1001 / 24) for n in range(60)]) == 0
+    assert missing([round(n * 1001 / 24) for n in range(60) if n not in (7, 8)]) == 2
+
+
+def test_variable_rates_have_no_gaps() -> None:
+    rng = random.Random(0)
+    assert missing([n * 40 + rng.randrange(30) for n in range(60)]) == 0
+    assert missing([40 * n for n in range(60) if n % 5]) == 0
+    assert missing([0, 40, 1000]) == 0
+
+
+def test_a_lost_packet_is_told(tmp_path: Path) -> None:
+    whole = make_video(tmp_path / "whole.mkv", codec="mjpeg", pix_fmt="yuvj420p", num_frames=30)
+    clip = lose(whole, tmp_path / "in.mkv", [9])
+    notes: list[str] = []
+    reader = VideoReader(clip, on_note=notes.append)
+    assert sum(1 for _ in reader.frames(lambda packet: None)) == 29
+    reader.close()
+    assert notes == [f"{clip}: its time stamps have gaps, of 1 frame in all; the frames before them are shown longer"]
