@@ -14,6 +14,7 @@ import typer
 from vrt_core import load_restorer
 
 from .evaluation.clips import fetch_clips
+from .evaluation.dfttest import reason_to_skip
 from .evaluation.scores import CAMERAS, CODECS, SCORES, Rows, score_denoise, score_flicker, score_footage, with_mean
 
 
@@ -33,6 +34,8 @@ def main(
     restorer = load_restorer(model, device="cpu", precision=precision)  # pyright: ignore[reportArgumentType]
     task = restorer.card.task
     if task == "denoise":
+        if reason := reason_to_skip():
+            typer.echo(reason)
         for sigma_255 in sigma:
             print_rows(f"denoise, sigma {sigma_255:g}", score_denoise(restorer, clips, sigma_255, bm3d))
             if flicker:

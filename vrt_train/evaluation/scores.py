@@ -17,7 +17,7 @@ from ..data.degradations import add_noise, enlarge, round_to_8bit, shrink
 from ..data.examples import MAX_BLURRED_DB
 from ..data.images import to_images
 from ..data.photos import Exposure, MovingPhotos
-from . import baselines
+from . import baselines, dfttest
 from .clips import CLIPS, NUM_FRAMES, read_clip, read_frames, read_sr_clip
 from .flicker import flicker_255
 from .metrics import psnr, ssim
@@ -51,6 +51,8 @@ def score_denoise(restorer: Restorer, folder: Path, sigma_255: float = 30.0, wit
         rows[name] = {"noisy": psnr(noisy, clean)} | _psnr_and_ssim("restored", restored, clean)
         if with_bm3d:
             rows[name] |= _bm3d(noisy, clean, sigma_255)
+        if dfttest.reason_to_skip() is None:
+            rows[name]["dfttest"] = psnr(dfttest.dfttest(noisy, sigma_255), clean)
     return rows
 
 

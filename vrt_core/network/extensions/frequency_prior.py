@@ -25,10 +25,6 @@ _THRESHOLD, _WIENER_LEVEL = 2.6, 0.8
 _MIN_COEFFICIENTS = 4.0
 """Added to the coefficients that a filter leaves: limits the weight of blocks of which it leaves nothing."""
 _MAX_RATIO, _TINY = 1e4, 1e-15
-_OPPONENT = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
-"""Rows: brightness, red against blue, green against both."""
-
-
 OnChunk = Callable[[], object] | None
 """Called before every chunk of blocks; an exception ends the pass."""
 
@@ -42,8 +38,7 @@ class FrequencyPrior(nn.Module):
         """Filter blocks whose corners are ``step_px`` apart along either axis, at most ``BLOCK_PX``."""
         super().__init__()
         self.transform = BlockTransform(step_px)
-        opponent = torch.tensor(_OPPONENT, dtype=torch.float32)
-        self.register_buffer("opponent", opponent / opponent.norm(dim=1, keepdim=True), persistent=False)
+        self.register_buffer("opponent", opponent_colours(), persistent=False)
 
     @torch.no_grad()
     def forward(self, clip: Tensor, noise_level: Tensor, on_chunk: OnChunk = None) -> Tensor:
@@ -151,6 +146,12 @@ class FrequencyPrior(nn.Module):
         num_coefficients = len(gain) * BLOCK_PX**2
         passed = self.transform.multiplicity.to(gain.dtype) @ gain.square().sum(dim=0)  # (C, B)
         return num_coefficients / (passed + _MIN_COEFFICIENTS)
+
+
+def opponent_colours() -> Tensor:
+    """Return the orthonormal matrix from RGB to brightness, red against blue, and green against both, (3, 3)."""
+    rows = torch.tensor(((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0)), dtype=torch.float32)
+    return rows / rows.norm(dim=1, keepdim=True)
 
 
 def _power(coefficients: Tensor) -> Tensor:
