@@ -10,6 +10,7 @@ import torch
 from tests.helpers.fake_restorers import by_windows, random_clip
 from tests.helpers.live_bytes import LiveBytes
 from vrt_core import build_network
+from vrt_core.errors import OutOfMemoryError
 from vrt_core.inference.memory import estimate_flow_memory, estimate_memory, estimate_prior_memory
 from vrt_core.inference.runner import ModelRunner
 from vrt_core.loading import make_runner
@@ -201,6 +202,18 @@ def test_estimate_of_the_prior_is_near_and_not_too_low(
     estimate = estimate_prior_memory(network.config, frames, height, width, torch.device("cpu"))
     assert live.peak <= estimate, (live.peak >> 10, estimate >> 10)
     assert estimate - (16 << 20) < 1.5 * live.peak, (live.peak >> 10, estimate >> 10)
+
+
+def test_a_prior_that_does_not_fit_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*args: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    restorer = small_restorer("prior")
+    monkeypatch.setattr(restorer.runners[0].network, "append_prior", run_out)
+    with pytest.raises(
+        OutOfMemoryError, match="the frequency prior of 2 frames of 32x32 px does not fit; set a smaller"
+    ):
+        restorer.restore(random_clip(2, 30, 30), sigma_255=20)
 
 
 @pytest.mark.gpu

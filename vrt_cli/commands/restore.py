@@ -101,7 +101,7 @@ def _load_restorer(model: str, options: RestoreOptions) -> "Restorer":
     if restorer.needs_sigma and options.sigma_255 is None:
         raise typer.BadParameter(f"{model} needs to know the noise: --sigma 0 to 50, or auto", param_hint="--sigma")
     if not restorer.needs_sigma and options.sigma_255 is not None:
-        raise typer.BadParameter(f"{model} is told no noise level; leave it out", param_hint="--sigma")
+        raise typer.BadParameter(f"{model} takes no noise level; leave it out", param_hint="--sigma")
     return restorer
 
 

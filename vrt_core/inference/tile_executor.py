@@ -108,8 +108,10 @@ class TileExecutor:
         """
         if not self.network.config.prior_step_px:
             return clip
-        with _inference_mode(self.device):
+        reason = f"the frequency prior of {len(clip)} frames of {clip.shape[-2]}x{clip.shape[-1]} px does not fit"
+        with self._no_smaller_tiles(f"{reason}; set a smaller window_frames"), _inference_mode(self.device):
             return self.network.append_prior(clip[None].to(self.device), context.raise_if_cancelled)[0].to(clip.device)
+        raise AssertionError("unreachable")
 
     def flows_between(self, first: Tensor, second: Tensor) -> PairFlows:
         """Return the flows between two neighbouring padded frames, (C, H, W) each."""

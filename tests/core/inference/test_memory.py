@@ -136,7 +136,7 @@ def test_memory_too_small_for_flows_or_weights_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "tile"),
+    ("largest", "tile"),
     [
         ((8, 8), (64, 64)),  # too little for any
         ((1000, 1000), (504, 512)),
@@ -145,10 +145,10 @@ def test_memory_too_small_for_flows_or_weights_is_named() -> None:
     ],
 )
 def test_tile_follows_from_the_budget(
-    room: tuple[int, int], tile: tuple[int, int], caplog: pytest.LogCaptureFixture
+    largest: tuple[int, int], tile: tuple[int, int], caplog: pytest.LogCaptureFixture
 ) -> None:
     config = network_of(fake_restorer(min_px=64)).config
-    restorer = fake_restorer(min_px=64, memory_bytes=estimate_memory(config, 4, *room))
+    restorer = fake_restorer(min_px=64, memory_bytes=estimate_memory(config, 4, *largest))
     with caplog.at_level(logging.INFO, logger="vrt_core"):
         assert restorer.runners[0].tile_size(500, 510) == tile
     assert f"tiles of {tile[0]}x{tile[1]} px" in caplog.text

@@ -17,22 +17,22 @@ SPEED_PX, SHUTTER = (6.0, 3.0), 0.8
 
 def waves(x_px: torch.Tensor, y_px: torch.Tensor) -> torch.Tensor:
     """A picture known at every point: waves of 10 to 40 px across and along the motion."""
-    shown = torch.full(x_px.shape, 0.5)
+    picture = torch.full(x_px.shape, 0.5)
     for angle, length in ((0.0, 10.0), (0.6, 14.0), (1.6, 12.0), (2.5, 40.0)):
         along = math.cos(angle) * x_px + math.sin(angle) * y_px
-        shown = shown + 0.1 * torch.sin(2 * math.pi * along / length + angle)
-    return shown
+        picture = picture + 0.1 * torch.sin(2 * math.pi * along / length + angle)
+    return picture
 
 
 def frames(shutter: float, num_frames: int = 3, size_px: int = 64) -> torch.Tensor:
     """The picture in even motion, (1, T, 3, H, W), the mean of 101 moments of each exposure."""
     y_px, x_px = torch.meshgrid(torch.arange(size_px), torch.arange(size_px), indexing="ij")
     moments = torch.linspace(-shutter / 2, shutter / 2, 101)
-    shown = [
+    picture = [
         torch.stack([waves(x_px - (t + s) * SPEED_PX[0], y_px - (t + s) * SPEED_PX[1]) for s in moments]).mean(dim=0)
         for t in range(num_frames)
     ]
-    return torch.stack(shown)[None, :, None].expand(-1, -1, 3, -1, -1).contiguous()
+    return torch.stack(picture)[None, :, None].expand(-1, -1, 3, -1, -1).contiguous()
 
 
 def even_flows(num_frames: int, size_px: int) -> tuple[torch.Tensor, torch.Tensor]:
