@@ -49,6 +49,7 @@ _RANGES: Mapping[str, _Range] = {
     "head_channels": _Range(int, 1, 4096),
     "middle_flow": _Range(bool, 0, 1),
     "shutters": _Range(float, 0, 1, (0, 16)),
+    "prior_step_px": _Range(int, 0, 12),
 }
 """Ranges far above what any published network has. They bound the work that a config from a stranger's file causes."""
 
@@ -141,10 +142,12 @@ class VRTConfig:
             )
         if self.prior_step_px not in (0, 1, 2, 3, 4, 6, 12):
             raise InputError(f"prior_step_px ({self.prior_step_px}) must be 0 (no prior), 1, 2, 3, 4, 6 or 12 px")
-        if self.prior_step_px and not (self.nonblind_denoising and self.pa_frames and self.upscale == 1):
+        if self.prior_step_px and not (
+            self.nonblind_denoising and self.pa_frames and self.upscale == 1 and self.in_chans == 3
+        ):
             raise InputError(
-                f"prior_step_px ({self.prior_step_px} px) is for networks that denoise with a noise level map, align "
-                f"frames by optical flow (pa_frames 2 or more) and keep their size (upscale 1)"
+                f"prior_step_px ({self.prior_step_px} px) is for networks that denoise RGB frames (in_chans 3) with a "
+                f"noise level map, align them by optical flow (pa_frames 2 or more) and keep their size (upscale 1)"
             )
         for dim, heads in zip(self.embed_dims, self.num_heads, strict=True):
             if dim % heads or dim % 4:
