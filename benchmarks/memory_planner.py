@@ -77,7 +77,7 @@ def measure(config: dict[str, Any], frames: int, height: int, width: int, dtype:
         torch.set_default_dtype(dtype)
         network = build_network(**shallow)
         torch.set_default_dtype(torch.float32)
-        clip = torch.empty(1, frames, 3 + network.config.nonblind_denoising, height, width)
+        clip = network.append_prior(torch.empty(1, frames, 3 + network.config.nonblind_denoising, height, width))
         flows: Any = None
         if network.uses_flows:
             pyramid = tuple(torch.empty(1, frames - 1, 2, height >> i, width >> i) for i in range(4))
@@ -93,7 +93,7 @@ def resident(config: dict[str, Any], frames: int, height: int, width: int, dtype
 
     shallow = {**config, "depths": [2 if depth else 0 for depth in config["depths"]]}
     network = build_network(**shallow).to_precision(dtype)
-    clip = torch.rand(1, frames, 3 + network.config.nonblind_denoising, height, width)
+    clip = network.append_prior(torch.rand(1, frames, 3 + network.config.nonblind_denoising, height, width))
     flows: Any = None
     if network.uses_flows:
         pyramid = tuple(torch.rand(1, frames - 1, 2, height >> i, width >> i) for i in range(4))

@@ -101,7 +101,8 @@ def measure_passes(model: str, args: argparse.Namespace) -> None:
             network = make_network(model, device).to_precision(dtype)
             channels = 3 + network.config.nonblind_denoising
             clip = torch.rand(1, frames, channels, H, W, generator=torch.Generator().manual_seed(0)).to(device)
-            flows = network.clip_flows(clip[:, :, :3]) if network.uses_flows else None
+            clip = network.append_prior(clip)
+            flows = network.clip_flows(clip) if network.uses_flows else None
             plain = lambda n=network, c=clip, f=flows: n(c, f)  # noqa: E731
             idle = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
             if device.type == "cuda":

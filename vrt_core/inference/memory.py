@@ -29,7 +29,7 @@ def estimate_memory(
     *,
     device: str | torch.device = "cpu",
 ) -> int:
-    """Estimate the peak memory of one network pass, without the weights.
+    """Estimate the peak memory of one network pass, without the weights and the frequency prior, which comes before.
 
     Counts the tensors that are alive at the places where a pass peaks: attention and parallel warping of stage 7, which
     holds the features of earlier stages; stage 8; and the head. Each place processes some tokens, frames or rows at a
