@@ -36,7 +36,7 @@ def programs():
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["denoise", "sr_two_hops", "interpolate"])  # all parts that other kinds have
 def test_parts_compile_each_once(kind, programs):
     network = small(kind)
     clip = clip_for(network, 5, 40, 48)

@@ -37,7 +37,9 @@ def test_state_dict_has_the_published_names_and_shapes(name):
 
 @pytest.mark.parametrize(
     ("case", "implementation"),
-    [(case, nullcontext) for case in CASES] + [(case, ops.reference) for case in (*TINY, LARGE)],
+    [(case, nullcontext) for case in CASES]
+    + [(case, ops.reference) for case in TINY]
+    + [pytest.param(LARGE, ops.reference, marks=pytest.mark.slow)],
     ids=lambda value: {nullcontext: "fast", ops.reference: "reference"}.get(value),
 )
 def test_output_is_the_published_one(case, implementation):

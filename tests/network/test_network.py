@@ -112,9 +112,8 @@ def test_half_precision_is_near_single(kind, dtype, tolerance):
     assert (half - single).norm() / (single - single.mean()).norm() < tolerance
 
 
-@pytest.mark.parametrize("kind", ["denoise", "deblur"])
-def test_one_graph_compiles(kind):
-    network = small(kind)
+def test_one_graph_compiles():
+    network = small("deblur")
     clip = clip_for(network, 2, 32, 32)
     with torch.no_grad():
         expected = network(clip)
