@@ -128,10 +128,11 @@ def test_recomputed_stages_give_the_same_gradients(data_folder, tmp_path):
 
 
 def test_warm_start_copies_parameters_that_fit(tmp_path):
-    small = find_model("denoise-small")
-    config = dict(small.config) | {"nonblind_denoising": False, "upscale": 4, "head_channels": 8}
-    network, source = build_network(**config), load_network(small)
-    missing = warm_start(network, "denoise-small")
+    path = PRETRAINED / "denoise-third.safetensors"
+    card = card_for_file(path)
+    config = dict(card.config) | {"nonblind_denoising": False, "upscale": 4, "head_channels": 8}
+    network, source = build_network(**config), load_network(card, path)
+    missing = warm_start(network, "denoise-third")
     assert {name.split(".")[0] for name in missing} == {"conv_first", "conv_before_upsample", "upsample", "conv_last"}
     assert torch.equal(network.conv_first.weight, source.get_parameter("conv_first.weight")[:, :27])
     assert torch.equal(network.get_parameter("stage4.linear1.weight"), source.get_parameter("stage4.linear1.weight"))
@@ -140,6 +141,18 @@ def test_warm_start_copies_parameters_that_fit(tmp_path):
     with torch.inference_mode():
         enlarged = nn.functional.interpolate(clip[0], scale_factor=4, mode="bilinear")
         torch.testing.assert_close(network(clip)[0], enlarged)
+
+
+def test_a_network_with_a_prior_starts_with_the_prior():
+    path = PRETRAINED / "denoise-third.safetensors"
+    card = card_for_file(path)
+    network = build_network(**dict(card.config) | {"prior_step_px": 6})
+    assert warm_start(network, "denoise-third") == ["conv_first.weight"]
+    weight = load_network(card, path).conv_first.weight  # frame, warped neighbours, noise level
+    assert torch.equal(network.conv_first.weight[:, :28], weight)
+    clip = torch.rand(1, 5, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(network(clip), network.append_prior(clip)[:, :, 4:])
 
 
 def test_warm_start_rejects_weights_that_have_changed():
