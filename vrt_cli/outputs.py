@@ -6,12 +6,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import av
-
 from vrt_media.clip import IMAGE_SUFFIXES, FrameReader, FrameWriter, MediaError
 from vrt_media.container import count_packets
 from vrt_media.disk_space import estimate_bytes, shortage
-from vrt_media.encoding import Encoding
+from vrt_media.encoding import Encoding, bit_depth
 from vrt_media.image_writer import CODECS, ImageWriter, SingleImageWriter
 from vrt_media.images import ImageReader
 from vrt_media.part_file import MAX_NAME_BYTES
@@ -132,7 +130,7 @@ class OutputTarget:
         num_frames = (info.num_frames or 1) * self._factor
         if single and num_frames > 1:
             raise MediaError(f"{self._output} can hold one frame, not {num_frames}; give a folder, or --frames 1")
-        is_deep = max(c.bits for c in av.VideoFormat(info.pix_fmt, 16, 16).components) > 8
+        is_deep = bit_depth(info.pix_fmt) > 8
         self.description = f"{self._shape.width}x{self._shape.height}, {16 if is_deep else 8}-bit images"
         path = Path(self._output)
         self._check_inputs([path] if single else [path / f"{name}.png" for name in self._names_of_images()])

@@ -25,3 +25,11 @@ class OutOfMemoryError(VRTError, MemoryError):
 
 class Cancelled(VRTError):
     """The caller cancelled the work."""
+
+
+def short_repr(value: object) -> str:
+    """Return a value from a stranger's file as messages show it: in one line of at most some 80 ASCII characters."""
+    if isinstance(value, (list, tuple, dict, set)):
+        return f"a {type(value).__name__} of {len(value)}"
+    text = ascii(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."

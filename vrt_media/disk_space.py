@@ -7,8 +7,8 @@ from pathlib import Path
 
 import av
 
-BITS_PER_PIXEL = 0.15
-"""Of lossy encoders between keyframes, at the default quality; noisy film needs more."""
+BITS_PER_PIXEL = 0.25
+"""Of lossy encoders: x264 at the default quality takes 0.15 to 0.31 for clean clips, and 4.4 with noise of sigma 30."""
 INTRA_RATIOS = {
     "wrapped_avframe": 1.0,
     "rawvideo": 1.0,
@@ -28,7 +28,7 @@ INTRA_RATIOS = {
 
 
 def estimate_bytes(codec: str, pix_fmt: str, height: int, width: int, num_frames: int) -> int:
-    """Return about how many bytes a clip takes; half as many or twice as many are usual."""
+    """Return about how many bytes a clip takes, if it has little noise."""
     pixels = height * width * num_frames
     if codec not in INTRA_RATIOS:
         return round(pixels * BITS_PER_PIXEL / 8)

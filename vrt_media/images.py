@@ -19,6 +19,7 @@ from av.sidedata.sidedata import Type
 
 from .clip import IMAGE_SUFFIXES, ClipInfo, MediaError, TimedFrame
 from .colour import colour_of
+from .encoding import bit_depth
 from .orientation import orientation_of, upright
 from .planes import read_rgb
 
@@ -115,7 +116,7 @@ class ImageReader:
             height=height,
             width=width,
             colour=colour_of(frame),
-            pix_fmt=frame.format.name if _depth(frame) > 8 or not any(map(_is_deep, self.paths)) else "rgb48le",
+            pix_fmt=frame.format.name if _is_deep(frame) or not any(map(_is_deep_file, self.paths)) else "rgb48le",
             rate=rate,
             time_base=1 / rate,
             num_frames=len(self.paths),
@@ -159,17 +160,17 @@ class ImageReader:
         """Do nothing: no file is open."""
 
 
-def _depth(frame: av.VideoFrame) -> int:
-    return max(c.bits for c in frame.format.components)
+def _is_deep(frame: av.VideoFrame) -> bool:
+    return bit_depth(frame.format.name) > 8
 
 
-def _is_deep(path: Path) -> bool:
+def _is_deep_file(path: Path) -> bool:
     """Return whether an image has more than 8 bits per channel, by its header where it can have."""
     suffix = path.suffix.lower()
     if suffix == ".png":
         with path.open("rb") as file:
             return file.read(25)[24:] == b"\x10"
-    return suffix in (".tif", ".tiff") and path.stat().st_size > 0 and _depth(read_image(path)) > 8
+    return suffix in (".tif", ".tiff") and path.stat().st_size > 0 and _is_deep(read_image(path))
 
 
 def _has_pages(path: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import vrt_core as core
     from vrt_core import hardware, models
-    from vrt_media import audio, clip, colour, container, encoding, formats, reader, timeline, writer
+    from vrt_media import audio, clip, colour, container, encoding, formats, part_file, reader, timeline, writer
 else:
 
     def _import(name: str) -> ModuleType:
@@ -18,8 +18,19 @@ else:
         return import_module(f"{parent}.{name}" if parent else name)
 
     core, hardware, models = (_import(name) for name in ("vrt_core", "vrt_core.hardware", "vrt_core.models"))
-    _NAMES = ("audio", "clip", "colour", "container", "encoding", "formats", "reader", "timeline", "writer")
-    audio, clip, colour, container, encoding, formats, reader, timeline, writer = (
+    _NAMES = (
+        "audio",
+        "clip",
+        "colour",
+        "container",
+        "encoding",
+        "formats",
+        "part_file",
+        "reader",
+        "timeline",
+        "writer",
+    )
+    audio, clip, colour, container, encoding, formats, part_file, reader, timeline, writer = (
         _import(f"vrt_media.{name}") for name in _NAMES
     )
 
@@ -33,6 +44,7 @@ __all__ = [
     "formats",
     "hardware",
     "models",
+    "part_file",
     "reader",
     "timeline",
     "writer",

@@ -62,7 +62,7 @@ class RunProgress:
         self._num_frames = num_frames
         self._start_seconds = time.monotonic()
         if restorer is not None:
-            self._steps_per_pass = _count_steps(restorer, num_frames)
+            self._steps_per_pass = _count_steps(restorer, num_frames, *size)
             if num_frames is not None:
                 self._num_passes = _count_passes(restorer, num_frames // restorer.frame_factor, *size)
         self._update(is_forced=True)
@@ -138,14 +138,18 @@ class RunProgress:
             server.send_progress_text(text, self._node_id, server.client_id)
 
 
-def _count_steps(restorer: Restorer, num_frames: int | None) -> int:
-    """Return the number of calls of ``check`` in the first pass: flows, the pass itself, warpings and blocks."""
+def _count_steps(restorer: Restorer, num_frames: int | None, height: int, width: int) -> int:
+    """Return the calls of ``check`` in the first pass: prior, flows, the pass itself, warpings and blocks."""
     runner = restorer.runners[0]
-    config, num_flows = runner.network.config, 0
-    if config.num_hops:
-        window_frames = getattr(runner, "window_frames", 1)
-        num_flows = min(window_frames, num_frames or window_frames) - 1 + NUM_WARPS
-    return num_flows + 1 + sum(config.depths)
+    config, num_steps = runner.network.config, 1
+    window_frames = getattr(runner, "window_frames", 1)
+    window_frames = min(window_frames, num_frames or window_frames)
+    if config.prior_step_px:
+        size = runner.padded_size(height, width)
+        num_steps += runner.network.prior.num_chunks(window_frames, *size, runner.device)
+    if config.uses_flows:
+        num_steps += window_frames - 1 + NUM_WARPS
+    return num_steps + sum(config.depths)
 
 
 def _count_passes(restorer: Restorer, num_frames: int, height: int, width: int) -> int:

@@ -190,11 +190,14 @@ def test_estimate_is_near_and_not_too_low(task: str, frames: int, change: dict, 
     assert estimate - constant < 2 * live.peak, (live.peak >> 10, estimate - constant >> 10)
 
 
-@pytest.mark.parametrize(("frames", "height", "width"), [(6, 96, 96), (18, 200, 64), (1, 64, 300)])
+@pytest.mark.parametrize(
+    ("frames", "height", "width", "band_bytes"),
+    [(6, 96, 96, 16 << 20), (18, 200, 64, 16 << 20), (1, 64, 300, 16 << 20), (2, 600, 100, 1 << 20)],
+)
 def test_estimate_of_the_prior_is_near_and_not_too_low(
-    frames: int, height: int, width: int, monkeypatch: pytest.MonkeyPatch
+    frames: int, height: int, width: int, band_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunking, "_PRIOR_BYTES", 16 << 20)
+    monkeypatch.setattr(chunking, "_PRIOR_BYTES", band_bytes)
     network = build_network(**CONFIGS["prior"])
     clip = torch.rand(1, frames, 4, height, width)
     with torch.inference_mode(), LiveBytes() as live:
@@ -202,6 +205,16 @@ def test_estimate_of_the_prior_is_near_and_not_too_low(
     estimate = estimate_prior_memory(network.config, frames, height, width, torch.device("cpu"))
     assert live.peak <= estimate, (live.peak >> 10, estimate >> 10)
     assert estimate - (16 << 20) < 1.5 * live.peak, (live.peak >> 10, estimate >> 10)
+
+
+def test_a_cache_serves_each_noise_level_with_its_own_flows() -> None:
+    restorer, clip = small_restorer("prior"), random_clip(9, 32, 32)
+    cache = restorer.new_cache()
+    by_windows(restorer, clip, cuts=(), cache=cache, sigma_255=5)
+    assert torch.equal(
+        by_windows(restorer, clip, cuts=(), cache=cache, sigma_255=50),
+        by_windows(restorer, clip, cuts=(), cache=restorer.new_cache(), sigma_255=50),
+    )
 
 
 def test_a_prior_that_does_not_fit_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

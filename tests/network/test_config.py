@@ -33,7 +33,7 @@ def test_published_and_shipped_networks_are_within_the_ranges() -> None:
         ({"upscale": 2.0}, "whole number"),
         ({"upscale": True}, "whole number"),
         ({"depths": "many"}, r"depths \('many'\) must be a list of 0 to 64 entries"),
-        ({"depths": [8] * 65}, r"depths \(tuple of 65\)"),
+        ({"depths": [8] * 65}, r"depths \(a tuple of 65\)"),
         ({"depths": [64] * 13}, "depths has 832 blocks in all, at most 512"),
         ({"window_size": [6, 8]}, "a list of 3 entries"),
         ({"window_size": [64, 64, 64]}, "at most 4096 tokens"),

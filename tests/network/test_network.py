@@ -207,6 +207,7 @@ def test_on_block_is_called_before_every_block():
         ({"shutters": [0.5, 1.5]}, "shutters"),
         ({"prior_step_px": 5, "nonblind_denoising": True, "upscale": 1}, "prior_step_px"),
         ({"prior_step_px": 4, "upscale": 1}, "noise level map"),
+        ({"prior_step_px": 4, "upscale": 1, "nonblind_denoising": True, "shutters": [0.5]}, "no shutters"),
         ({"depths": [], "embed_dims": [], "num_heads": []}, "depths"),
         ({"shutters": [0.5], "pa_frames": 0, "upscale": 1, "img_size": [4, 64, 64]}, "shutters"),
         ({"window": 8}, "unknown network setting 'window'"),

@@ -6,6 +6,7 @@ import av
 import pytest
 
 from tests.nodes.fake import FakeComfyUI
+from vrt_media.part_file import PartFile
 from vrt_nodes.example_clips import CLIPS, copy_example_clips
 from vrt_nodes.extension import VRTExtension
 
@@ -33,12 +34,10 @@ def test_comfyui_starts_without_them(comfy: FakeComfyUI, monkeypatch: pytest.Mon
         shutil.rmtree(comfy.base / "input")
     else:
 
-        def copy(source: object, target: str) -> None:
-            with open(target, "wb") as file:
-                file.write(b"a part")
+        def write(part: PartFile, data: bytes) -> int:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(shutil, "copyfile", copy)
+        monkeypatch.setattr(PartFile, "write", write)
     VRTExtension()
     assert comfy.files("input") == []
 

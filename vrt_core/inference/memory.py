@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +12,8 @@ import torch
 
 from ..models.cards import ModelCard
 from ..network import VRTConfig
-from ..network.extensions.frequency_prior import BLOCK_PX, REACH_PX
+from ..network.extensions.block_spectrum import BLOCK_FRAMES, BLOCK_PX
+from ..network.extensions.frequency_prior import REACH_PX
 from ..network.ops import chunking
 from ..options import RestoreOptions
 
@@ -51,7 +53,7 @@ def estimate_memory(
     config = config if isinstance(config, VRTConfig) else VRTConfig.from_mapping(config)
     clip = _ClipSize(frames, height, width, dtype, torch.device(device))
     if not config.depths:
-        return 2 * 4 * 7 * frames * height * width + _MIN_BYTES  # frames, noise level and prior, and a copy
+        return 2 * _prior_clip_bytes(config, frames, height, width) + _MIN_BYTES
     peaks = [_mutual_attention_bytes(config, clip), _stage8_bytes(config, clip), _head_bytes(config, clip)]
     if config.num_hops:
         peaks.append(_warping_bytes(config, clip))
@@ -173,15 +175,20 @@ def estimate_flow_memory(config: VRTConfig, height: int, width: int) -> int:
 
 def estimate_prior_memory(config: VRTConfig, frames: int, height: int, width: int, device: torch.device) -> int:
     """Estimate the peak memory of the frequency prior on whole frames of this size, in bytes."""
-    channels = config.in_chans
-    row_bytes = 4 * frames * channels * width
-    clip_bytes = height * (2 * row_bytes + 4 * frames * width)  # the clip and the estimate
-    num_blocks = (height // config.prior_step_px + 3) * (width // config.prior_step_px + 3)
-    coefficients = channels * BLOCK_PX**2 // 2
-    chunk_bytes = min(
-        chunking.budget_bytes(device), num_blocks * chunking.filtered_block_bytes(frames, coefficients, 4)
-    )
-    return clip_bytes + chunking.prior_band_bytes(height, row_bytes, REACH_PX) + chunk_bytes + _MIN_BYTES
+    row_bytes = 4 * frames * config.in_chans * width
+    band_height = min(chunking.prior_band_height(height, row_bytes, REACH_PX) + 2 * REACH_PX, height)
+    step_px = config.prior_step_px
+    num_blocks = math.prod(-(-side // step_px) + BLOCK_PX // step_px for side in (band_height, width))
+    block_bytes = chunking.filtered_block_bytes(frames, BLOCK_FRAMES, config.in_chans * BLOCK_PX**2 // 2)
+    chunk_bytes = min(chunking.budget_bytes(device), num_blocks * block_bytes)
+    band_bytes = chunking.PRIOR_COPIES * row_bytes * band_height + chunk_bytes
+    joined_bytes = _prior_clip_bytes(config, frames, height, width)  # both, at the end
+    return joined_bytes + max(band_bytes, joined_bytes) + _MIN_BYTES
+
+
+def _prior_clip_bytes(config: VRTConfig, frames: int, height: int, width: int) -> int:
+    """Return the bytes of a clip with noise level and prior."""
+    return 4 * (2 * config.in_chans + 1) * frames * height * width
 
 
 def estimate_models_memory(

@@ -61,5 +61,5 @@ class RunContext:
     raise_if_cancelled: RaiseIfCancelled = lambda: None
 
     def cached(self, key: tuple[Hashable, ...], compute: Callable[[], _V]) -> _V:
-        """Return the result of ``compute``, from the cache if there is one that has it."""
-        return compute() if self.cache is None else self.cache.get((*self.key_prefix, *key), compute)
+        """Return the result of ``compute``, from the cache if there is one that has it for this noise level."""
+        return compute() if self.cache is None else self.cache.get((*self.key_prefix, self.sigma_255, *key), compute)

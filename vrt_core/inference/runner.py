@@ -124,7 +124,7 @@ class FrameRestorer(ModelRunner):
             inputs = frames[segment.start - window.start : segment.stop - window.start]
             clip = self._pad(append_noise_level(inputs, self._noise_level(inputs, segment, context)))
             clip = self._executor.append_prior(clip, context)
-            frames_read = segment if self.network.config.prior_step_px else None  # a prior depends on all of them
+            frames_read = segment if self.network.config.prior_step_px else None  # a prior depends on all of these
             flows = []
             for n, first, second in zip(segment, clip, clip[1:], strict=False) if self.network.uses_flows else ():
                 context.raise_if_cancelled()

@@ -110,8 +110,8 @@ class TileExecutor:
             return clip
         reason = f"the frequency prior of {len(clip)} frames of {clip.shape[-2]}x{clip.shape[-1]} px does not fit"
         with self._no_smaller_tiles(f"{reason}; set a smaller window_frames"), _inference_mode(self.device):
-            return self.network.append_prior(clip[None].to(self.device), context.raise_if_cancelled)[0].to(clip.device)
-        raise AssertionError("unreachable")
+            clip = self.network.append_prior(clip[None].to(self.device), context.raise_if_cancelled)[0].to(clip.device)
+        return clip
 
     def flows_between(self, first: Tensor, second: Tensor) -> PairFlows:
         """Return the flows between two neighbouring padded frames, (C, H, W) each."""
@@ -195,8 +195,8 @@ class TileExecutor:
         mib = 12 * num_frames * height * width >> 20
         reason = f"the {num_frames} frames of {height}x{width} px that a window gives take {mib} MiB of main memory"
         with self._no_smaller_tiles(f"{reason}; set a smaller window_frames"):
-            return [torch.zeros(3, height, width) for _ in range(num_frames)]
-        raise AssertionError("unreachable")
+            frames = [torch.zeros(3, height, width) for _ in range(num_frames)]
+        return frames
 
     @contextmanager
     def _no_smaller_tiles(self, reason: str) -> Iterator[None]:

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, WeightsError
+from ..errors import InputError, WeightsError, short_repr
 
 _MAX_TEXT = 1000
 _LIMITS = {"scale": 16, "window_frames": 128}
@@ -129,33 +129,25 @@ def card_from_dict(facts: Mapping[str, Any], where: str) -> ModelCard:
     for name, value in facts.items():
         if name not in known:
             raise WeightsError(
-                f"{where}: unknown field {_short(name)} in a model card; known: {', '.join(sorted(known))}"
+                f"{where}: unknown field {short_repr(name)} in a model card; known: {', '.join(sorted(known))}"
             )
         allowed = types.get(name, (str,))
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
             expected = " or ".join("null" if t is type(None) else t.__name__ for t in allowed)
-            raise WeightsError(f"{where}: field {name!r} of a model card is {_short(value)}, expected {expected}")
+            raise WeightsError(f"{where}: field {name!r} of a model card is {short_repr(value)}, expected {expected}")
         if name in _LIMITS and value > _LIMITS[name]:
             raise WeightsError(
-                f"{where}: field {name!r} of a model card is {_short(value)}, expected at most {_LIMITS[name]}"
+                f"{where}: field {name!r} of a model card is {short_repr(value)}, expected at most {_LIMITS[name]}"
             )
         if isinstance(value, str) and not (len(value) <= _MAX_TEXT and value.isprintable()):
             raise WeightsError(
-                f"{where}: field {name!r} of a model card is {_short(value)}, expected at most {_MAX_TEXT} printable "
-                "characters"
+                f"{where}: field {name!r} of a model card is {short_repr(value)}, expected at most {_MAX_TEXT} "
+                "printable characters"
             )
     try:
         return ModelCard(**{**facts, "links": tuple(facts.get("links", ()))})
     except (InputError, TypeError) as error:
         raise WeightsError(f"{where}: {error}") from error
-
-
-def _short(value: object) -> str:
-    """Return a value of a card as messages show it: in one line of limited length."""
-    if isinstance(value, (list, tuple, dict)):
-        return f"a {type(value).__name__} of {len(value)}"
-    text = ascii(value) if isinstance(value, str) else repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def shipped_dir() -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from ..errors import InputError
+from ..errors import InputError, short_repr
 
 NUM_SCALED_STAGES = 7
 """Stages 1-7 run at the scales 1, 1/2, 1/4, 1/8, 1/4, 1/2, 1; the groups that follow belong to the flat stage 8."""
@@ -142,12 +142,12 @@ class VRTConfig:
             )
         if self.prior_step_px not in (0, 1, 2, 3, 4, 6, 12):
             raise InputError(f"prior_step_px ({self.prior_step_px}) must be 0 (no prior), 1, 2, 3, 4, 6 or 12 px")
-        if self.prior_step_px and not (
-            self.nonblind_denoising and self.pa_frames and self.upscale == 1 and self.in_chans == 3
-        ):
+        can_have_prior = self.nonblind_denoising and self.pa_frames and self.upscale == 1 and self.in_chans == 3
+        if self.prior_step_px and (not can_have_prior or self.shutters):
             raise InputError(
                 f"prior_step_px ({self.prior_step_px} px) is for networks that denoise RGB frames (in_chans 3) with a "
-                f"noise level map, align them by optical flow (pa_frames 2 or more) and keep their size (upscale 1)"
+                f"noise level map, align them by optical flow (pa_frames 2 or more), keep their size (upscale 1) and "
+                f"have no shutters"
             )
         for dim, heads in zip(self.embed_dims, self.num_heads, strict=True):
             if dim % heads or dim % 4:
@@ -209,17 +209,9 @@ def _check_range(name: str, value: object, allowed: _Range) -> None:
         low, high = allowed.entries
         if not isinstance(value, tuple) or not low <= len(value) <= high:
             count = f"{low}" if low == high else f"{low} to {high}"
-            raise InputError(f"{name} ({_short(value)}) must be a list of {count} entries, each {rule}")
+            raise InputError(f"{name} ({short_repr(value)}) must be a list of {count} entries, each {rule}")
         entries = value
     for entry in entries:
         fits = isinstance(entry, (int, float) if allowed.kind is float else allowed.kind)
         if not fits or isinstance(entry, bool) != (allowed.kind is bool) or not allowed.min <= entry <= allowed.max:  # type: ignore[operator]
-            raise InputError(f"{name} ({_short(entry)}) must be {rule}")
-
-
-def _short(value: object) -> str:
-    """Return the value as a message shows it: a list from a file may have millions of entries."""
-    if isinstance(value, (tuple, list, dict, set)):
-        return f"{type(value).__name__} of {len(value)}"
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}..."
+            raise InputError(f"{name} ({short_repr(entry)}) must be {rule}")

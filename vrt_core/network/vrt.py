@@ -137,12 +137,13 @@ class VRT(nn.Module):
         """Return flow_a_to_b of frames (N, 3, H, W): four levels, level i (N, 2, H / 2^i, W / 2^i) float32."""
         return self.spynet(a, b)
 
+    @ops.with_pass_backend
     def append_prior(self, clip: Tensor, on_block: OnBlock = None) -> Tensor:
         """Return a clip with the prior's estimate of its frames as last channels; the clip itself without a prior.
 
         Args:
             clip: (N, T, 4, H, W) float32, the noise level last.
-            on_block: Called now and then; an exception ends the computation.
+            on_block: Called before every chunk of blocks of the prior; an exception ends the pass.
 
         Returns:
             (N, T, 7, H, W).
@@ -154,7 +155,9 @@ class VRT(nn.Module):
 
     def flow_frames(self, clip: Tensor) -> Tensor:
         """Return the frames (..., 3, H, W) that flows are estimated on: the prior's, where ``clip`` has them."""
-        return clip[..., -3:, :, :] if clip.shape[-3] > 4 else clip[..., :3, :, :]
+        channels = self.config.in_chans
+        start = channels + 1 if self.config.prior_step_px and clip.shape[-3] > channels + 1 else 0
+        return clip[..., start : start + channels, :, :]
 
     def clip_flows(self, clip: Tensor) -> Flows:
         """Return the flows between all neighbours of a clip (N, T, C, H, W), T >= 2; C as ``forward`` takes it."""
@@ -190,13 +193,11 @@ class VRT(nn.Module):
             backward: flow(t, t+1), (N, T-1, 2, H, W).
             forward: flow(t+1, t), likewise.
         """
-        rgb, noise_level, prior = clip.split_with_sizes(
-            (3, self.config.nonblind_denoising, 3 * bool(self.config.prior_step_px)), dim=2
-        )
-        inputs, base = [rgb, warp_neighbours(rgb, backward, forward), noise_level], rgb
+        channels = self.config.in_chans
+        rgb, noise_level = clip[:, :, :channels], clip[:, :, channels : channels + self.config.nonblind_denoising]
+        inputs, base = [rgb, warp_neighbours(rgb, backward, forward), noise_level], self.flow_frames(clip)
         if self.config.prior_step_px:
-            inputs.append(rgb - prior)
-            base = prior
+            inputs.append(rgb - base)
         if self.config.shutters:
             inputs.append(self.deconvolution(rgb, backward, forward))
             base = rgb + inputs[-1][:, :, : rgb.shape[2]]
@@ -275,7 +276,7 @@ class VRT(nn.Module):
         """Mirror a clip (N, T, C, H, W) to a size that the network takes, and append the prior if it is missing."""
         for dim in (3, 4):
             clip = mirror_pad(clip, dim, padded_size(clip.shape[dim], self.size_multiple_px, self.min_size_px))
-        if clip.shape[2] == 4:  # before frames are repeated, whose noise would pass for signal
+        if clip.shape[2] == self.config.in_chans + 1:  # before frames are repeated, whose noise would pass for signal
             clip = self.append_prior(clip, on_block)
         T = clip.shape[1]
         if not self.config.interpolates:

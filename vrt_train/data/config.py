@@ -24,7 +24,7 @@ class DataConfig:
     """Denoising: standard deviation of Gaussian noise, in 8-bit steps."""
     prior_step_px: int = 0
     """Denoising: spacing of the blocks of the network's frequency prior, in pixels; 0 if it has none. ``TrainConfig``
-    copies it from the network. The prior is computed on more frames and pixels than the network is given."""
+    sets it to that of the network. The prior is computed on more frames and pixels than the network is given."""
     camera_share: float = 0.0
     """Denoising: share of clips with camera noise (``shot``, ``read``) instead of Gaussian noise, 0-1. For these clips,
     as for compressed ones, the noise level given to the network is the result of ``estimate_sigma``."""

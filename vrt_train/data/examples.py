@@ -1,7 +1,6 @@
 """Training examples of each task: input and target, drawn from a library of clean clips."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrt_core import VRT, build_network, estimate_sigma
+from vrt_core import estimate_sigma
+from vrt_core.network.extensions.frequency_prior import FrequencyPrior
 
 from ..evaluation.metrics import psnr
 from .camera_noise import add_camera_noise, compress
@@ -62,7 +62,8 @@ def denoise(rng: np.random.Generator, library: Library, config: DataConfig) -> E
     noise_level = torch.full_like(noisy[:, :1], sigma_255 / 255)
     inputs = torch.cat([noisy, noise_level], dim=1)  # (T, 4, H, W)
     if config.prior_step_px:
-        inputs = _prior_alone(config.prior_step_px).append_prior(inputs[None])[0]  # (T, 7, H, W)
+        estimate = FrequencyPrior(config.prior_step_px)(noisy[None], noise_level[None])[0]
+        inputs = torch.cat([inputs, estimate], dim=1)  # (T, 7, H, W)
 
     def crop(frames: Tensor) -> Tensor:
         rows, columns = (slice(margin_px, size - margin_px) for size in frames.shape[2:])
@@ -70,14 +71,6 @@ def denoise(rng: np.random.Generator, library: Library, config: DataConfig) -> E
 
     frames, backward, forward = (crop(field) for field in clip[:3])
     return Example(crop(inputs), frames, backward, forward, torch.tensor(clip.has_flow))
-
-
-@lru_cache(maxsize=1)
-def _prior_alone(step_px: int) -> VRT:
-    """Return a network that is the frequency prior alone."""
-    return build_network(
-        upscale=1, depths=[], embed_dims=[], num_heads=[], nonblind_denoising=True, prior_step_px=step_px
-    )
 
 
 def with_probability(rng: np.random.Generator, probability: float) -> bool:

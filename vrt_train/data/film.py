@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from vrt_core import CutDetector
+from vrt_media.container import count_packets
 
 MIN_CONTRAST = 10.0  # standard deviation of a frame, in 8-bit steps; flatter frames are title cards or fades
 
@@ -28,19 +29,13 @@ def read_film(path: Path, size_px: tuple[int, int], start: float = 0.0, stop: fl
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        num_frames = stream.frames or _count_packets(path)
+        num_frames = stream.frames or count_packets(path)
         for index, frame in enumerate(container.decode(stream)):
             if index >= stop * num_frames:
                 return
             if index >= start * num_frames:
                 resized = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
                 yield resized.to_ndarray()
-
-
-def _count_packets(path: Path) -> int:
-    """Count the frames of a video whose container does not store their number, without decoding them."""
-    with av.open(str(path)) as container:
-        return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
 
 
 def cut_free_windows(frames: Iterable[np.ndarray], length: int, gap: int) -> Iterator[np.ndarray]:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-OPPONENT_COLOURS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
+from vrt_core.network.extensions.frequency_prior import opponent_colours
+
 BLOCK_PX, STEP_PX, RADIUS = 16, 4, 2  # blocks of 5 frames
 STRENGTH = 2.0  # in units of sigma; the best of 1, 1.5, 2 and 2.5 for the mean of the evaluation clips at sigma 30
 
@@ -34,8 +35,7 @@ def dfttest(clip: Tensor, sigma_255: float, strength: float = STRENGTH) -> Tenso
         sigma_255: Standard deviation of the noise, in 8-bit steps.
         strength: Factor on ``sigma_255``.
     """
-    colours = torch.tensor(OPPONENT_COLOURS)
-    colours = colours / colours.norm(dim=1, keepdim=True)
+    colours = opponent_colours()
     planes = torch.einsum("ij,tjhw->ithw", colours, clip)
     filtered = torch.stack([_filter_plane(plane, strength * sigma_255) for plane in planes])
     return torch.einsum("ij,ithw->tjhw", colours, filtered)

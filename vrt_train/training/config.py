@@ -1,7 +1,7 @@
 """Configuration of a training run, read from TOML."""
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,13 @@ class TrainConfig:
     """Steps of SpyNet's pre-training at the start of the run; empty for none. ``level_steps`` and ``joint_steps``; for
     interpolation and deblurring ``steps``, which fine-tune the SpyNet of ``start_from``."""
 
+    def __post_init__(self) -> None:
+        """Give the data the spacing of the network's prior."""
+        step_px = self.network.get("prior_step_px", 0)
+        for name in ("data", "final_data"):
+            if (data := getattr(self, name)) is not None:
+                object.__setattr__(self, name, replace(data, prior_step_px=step_px))
+
     @classmethod
     def read(cls, path: Path) -> "TrainConfig":
         """Read a TOML file.
@@ -84,7 +91,6 @@ class TrainConfig:
             table = values.get("data", {}) | values[name] if name == "final_data" else values[name]
             values[name] = {key: tuple(x) if isinstance(x, list) else x for key, x in table.items()}
         for name in {"data", "final_data"} & values.keys():
-            values[name].setdefault("prior_step_px", values["network"].get("prior_step_px", 0))
             values[name] = DataConfig(**values[name])
         return cls(**values)
 

@@ -64,10 +64,6 @@ class Trainer:
         for data in filter(None, (config.data, config.final_data)):
             if data.batch % threads:
                 raise ValueError(f"threads ({threads}) must divide the batch ({data.batch} clips)")
-            if data.prior_step_px != (step_px := config.network.get("prior_step_px", 0)):
-                raise ValueError(
-                    f"prior_step_px of the data ({data.prior_step_px} px) must be that of the network ({step_px} px)"
-                )
         self.threads = threads
         self._pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
         torch.manual_seed(config.seed)

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..padding import mirror_pad
+
 BLOCK_PX, BLOCK_FRAMES = 12, 5
 
 
@@ -77,10 +79,10 @@ class BlockTransform(nn.Module):
 
     def pad(self, frames: Tensor) -> Tensor:
         """Mirror frames (T, C, H, W), the edge pixel repeated, to the size that the grid covers."""
+        before = BLOCK_PX - self.step_px
         for dim, count in zip((2, 3), self.grid(*frames.shape[2:]), strict=True):
-            size, start = frames.shape[dim], self.step_px - BLOCK_PX
-            sources = [_mirror(n, size) for n in range(start, start + self._reach(count))]
-            frames = frames.index_select(dim, torch.tensor(sources, device=frames.device))
+            flipped = mirror_pad(frames.flip(dim), dim, frames.shape[dim] + before)
+            frames = mirror_pad(flipped.flip(dim), dim, self._reach(count))
         return frames
 
     def crop(self, frames: Tensor, height: int, width: int) -> Tensor:
@@ -203,7 +205,7 @@ def _dft(length: int) -> tuple[list[list[float]], list[list[float]]]:
     return cosine, [[math.sin(x) / math.sqrt(length) for x in row] for row in phase]
 
 
-def _mirror(position: int, size: int) -> int:
-    """Map a position beyond the ends of an axis into it, the last element repeated."""
-    position %= 2 * size
-    return min(position, 2 * size - 1 - position)
+def _mirror(n: int, num_frames: int) -> int:
+    """Return the frame that stands for one beyond the ends of a clip: mirrored, the frame at the end repeated."""
+    n %= 2 * num_frames
+    return min(n, 2 * num_frames - 1 - n)

@@ -8,14 +8,14 @@ by a threshold, then by an empirical Wiener filter whose pilot is the first resu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import product
 
 import torch
 from torch import Tensor, nn
 
 from ..ops import chunking
-from .block_spectrum import BLOCK_PX, BlockTransform, Spectrum, TimeWindow, time_windows
+from ..tmsa import OnBlock
+from .block_spectrum import BLOCK_FRAMES, BLOCK_PX, BlockTransform, Spectrum, TimeWindow, time_windows
 
 REACH_PX = 2 * BLOCK_PX
 """Distance beyond which no pixel has an influence, rounded up to a multiple of every step."""
@@ -25,8 +25,11 @@ _THRESHOLD, _WIENER_LEVEL = 2.6, 0.8
 _MIN_COEFFICIENTS = 4.0
 """Added to the coefficients that a filter leaves: limits the weight of blocks of which it leaves nothing."""
 _MAX_RATIO, _TINY = 1e4, 1e-15
-OnChunk = Callable[[], object] | None
-"""Called before every chunk of blocks; an exception ends the pass."""
+
+
+_NUM_PASSES = 2
+Span = tuple[int, int]
+"""[start, stop) of rows or columns."""
 
 
 class FrequencyPrior(nn.Module):
@@ -41,29 +44,35 @@ class FrequencyPrior(nn.Module):
         self.register_buffer("opponent", opponent_colours(), persistent=False)
 
     @torch.no_grad()
-    def forward(self, clip: Tensor, noise_level: Tensor, on_chunk: OnChunk = None) -> Tensor:
+    def forward(self, clip: Tensor, noise_level: Tensor, on_block: OnBlock = None) -> Tensor:
         """Return the estimate of a clip.
 
         Args:
             clip: Noisy RGB frames, (N, T, 3, H, W) float32, T >= 1.
             noise_level: Standard deviation of the noise in the units of ``clip``, (N, T, 1, H, W).
-            on_chunk: Called before every chunk of blocks; an exception ends the pass.
+            on_block: Called before every chunk of blocks; an exception ends the pass.
 
         Returns:
             (N, T, 3, H, W) float32.
         """
         out = torch.empty_like(clip)
-        H = clip.shape[3]
-        band = chunking.prior_band_height(H, clip[0, :, :, 0].numel() * clip.element_size(), REACH_PX)
+        _, T, C, H, W = clip.shape
         with torch.autocast(clip.device.type, enabled=False):
             for frames, level, estimate in zip(clip, noise_level, out, strict=True):
-                for top in range(0, H, band):
-                    start, stop = max(top - REACH_PX, 0), min(top + band + REACH_PX, H)
-                    rows = self._estimate(frames[:, :, start:stop], level[:, :, start:stop], on_chunk)
-                    estimate[:, :, top : top + band] = rows[:, :, top - start : top - start + band]
+                for top, bottom in _bands(T, C, H, W):
+                    start, stop = max(top - REACH_PX, 0), min(bottom + REACH_PX, H)
+                    rows = self._estimate(frames[:, :, start:stop], level[:, :, start:stop], on_block)
+                    estimate[:, :, top:bottom] = rows[:, :, top - start : bottom - start]
         return out
 
-    def _estimate(self, frames: Tensor, noise_level: Tensor, on_chunk: OnChunk) -> Tensor:
+    @torch.no_grad()  # as in a pass: with gradients, chunks are whole bands
+    def num_chunks(self, num_frames: int, height: int, width: int, device: torch.device) -> int:
+        """Return how often ``on_block`` is called for a clip of RGB frames of this size."""
+        bands = _bands(num_frames, 3, height, width)
+        heights = [min(bottom + REACH_PX, height) - max(top - REACH_PX, 0) for top, bottom in bands]
+        return _NUM_PASSES * sum(len(self._chunks(num_frames, (rows, width), device)) for rows in heights)
+
+    def _estimate(self, frames: Tensor, noise_level: Tensor, on_block: OnBlock) -> Tensor:
         """Return the estimate of frames (T, 3, H, W)."""
         H, W = frames.shape[2:]
         opponent = self.opponent.to(frames.dtype)
@@ -71,11 +80,11 @@ class FrequencyPrior(nn.Module):
         variance = self.transform.pad(noise_level.square())
         windows = time_windows(len(frames), noisy)
         pilot = None
-        for _ in range(2):
+        for _ in range(_NUM_PASSES):
             total, weights = torch.zeros_like(noisy), torch.zeros_like(noisy)
-            for rows, columns in self._chunks((H, W), noisy):
-                if on_chunk is not None:
-                    on_chunk()
+            for rows, columns in self._chunks(len(frames), (H, W), frames.device):
+                if on_block is not None:
+                    on_block()
                 region = (..., *self.transform.region(rows, columns))
                 pilot_spectrum = None if pilot is None else self.transform.spectrum(pilot[region])
                 block_variance = self.transform.block_means(variance[region])
@@ -87,13 +96,11 @@ class FrequencyPrior(nn.Module):
         assert pilot is not None
         return torch.einsum("ij,tihw->tjhw", opponent, self.transform.crop(pilot, H, W))
 
-    def _chunks(self, size: tuple[int, int], frames: Tensor) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-        """Return the [start, stop) rows and columns of the blocks that are filtered at a time."""
+    def _chunks(self, num_frames: int, size: tuple[int, int], device: torch.device) -> list[tuple[Span, Span]]:
+        """Return the rows and columns of the blocks that are filtered at a time, for frames of a size (H, W)."""
         rows, columns = self.transform.grid(*size)
-        item_bytes = chunking.filtered_block_bytes(
-            len(frames), frames.shape[1] * self.transform.num_frequencies, frames.element_size()
-        )
-        count = chunking.chunk_size(item_bytes, frames.device)
+        item_bytes = chunking.filtered_block_bytes(num_frames, BLOCK_FRAMES, 3 * self.transform.num_frequencies)
+        count = chunking.chunk_size(item_bytes, device)
         column_chunks = chunking.even_chunks(columns, count)
         row_chunks = chunking.even_chunks(rows, count // min(columns, count))
         return list(product(row_chunks, column_chunks))
@@ -152,6 +159,12 @@ def opponent_colours() -> Tensor:
     """Return the orthonormal matrix from RGB to brightness, red against blue, and green against both, (3, 3)."""
     rows = torch.tensor(((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0)), dtype=torch.float32)
     return rows / rows.norm(dim=1, keepdim=True)
+
+
+def _bands(num_frames: int, channels: int, height: int, width: int) -> list[Span]:
+    """Return the rows of the bands that are filtered one after another."""
+    band = chunking.prior_band_height(height, 4 * num_frames * channels * width, REACH_PX)
+    return [(top, min(top + band, height)) for top in range(0, height, band)]
 
 
 def _power(coefficients: Tensor) -> Tensor:

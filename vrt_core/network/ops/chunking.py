@@ -16,7 +16,7 @@ from .mode import use_reference
 
 NUM_TAPS = 9
 """Sampling points of a 3x3 deformable convolution."""
-_PRIOR_BYTES, _PRIOR_COPIES = 1 << 30, 7
+_PRIOR_BYTES, PRIOR_COPIES = 1 << 30, 7
 """Of the frequency prior: bytes of a band of frames, and copies of them: noisy, pilots, sums and weights."""
 
 
@@ -103,15 +103,15 @@ def deconvolved_frame_bytes(channels: int, num_samples: int, pixels: int, itemsi
     return num_samples * (channels + 6) * pixels * itemsize
 
 
-def filtered_block_bytes(frames: int, coefficients: int, itemsize: int) -> int:
+def filtered_block_bytes(frames: int, block_frames: int, coefficients: int) -> int:
     """Return the bytes of one block in the frequency prior: spectra of the noisy frames, the pilot and the result.
 
     Args:
         frames: T.
-        coefficients: Channels times spatial frequencies.
-        itemsize: Bytes of one number.
+        block_frames: Frames of a block.
+        coefficients: Channels times spatial frequencies; each is a pair of float32 numbers.
     """
-    return 2 * coefficients * 4 * (frames + min(frames, 5)) * itemsize
+    return 8 * coefficients * 4 * (frames + min(frames, block_frames))
 
 
 def prior_band_height(height: int, row_bytes: int, reach_px: int) -> int:
@@ -122,11 +122,5 @@ def prior_band_height(height: int, row_bytes: int, reach_px: int) -> int:
         row_bytes: Bytes of one row of all frames and channels.
         reach_px: Rows that a band reads on either side; bands are multiples of it.
     """
-    fitting = _PRIOR_BYTES // (_PRIOR_COPIES * row_bytes)
+    fitting = _PRIOR_BYTES // (PRIOR_COPIES * row_bytes)
     return height if height <= fitting else max((fitting - 2 * reach_px) // reach_px, 2) * reach_px
-
-
-def prior_band_bytes(height: int, row_bytes: int, reach_px: int) -> int:
-    """Return the bytes of the frames that the frequency prior holds; arguments as for ``prior_band_height``."""
-    band = prior_band_height(height, row_bytes, reach_px)
-    return _PRIOR_COPIES * row_bytes * min(band + 2 * reach_px, height)
