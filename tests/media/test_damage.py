@@ -144,7 +144,8 @@ def test_a_hole_in_an_avi(tmp_path: Path) -> None:
     path = tmp_path / "in.avi"
     path.write_bytes(data)
     stamps, damage = read(path)
-    assert 50 < len(stamps) < 60 or damage
+    assert damage
+    assert len(stamps) > 50
     assert len(stamps) + damage.get("truncated", 0) == 60
 
 

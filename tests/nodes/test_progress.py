@@ -11,9 +11,11 @@ from comfy_api.latest import InputImpl, Types
 from tests.helpers.video_files import make_video
 from tests.nodes.fake import FakeComfyUI
 from tests.nodes.videos import from_file, restore
+from vrt_core.network.ops import chunking
 from vrt_nodes import run_progress
 from vrt_nodes.compare_node import CompareVideo
 from vrt_nodes.image_nodes import Restore
+from vrt_nodes.load_node import LoadModel
 
 WIDGETS = {"sigma_255": -1.0, "window_frames": -1, "overlap_frames": -1, "tile_px": -1, "tile_overlap_px": -1}
 H264 = {"codec": "libx264", "size": (32, 48)}
@@ -44,6 +46,17 @@ def test_text_and_bar_move_from_the_first_block(comfy: FakeComfyUI, run: Any) ->
     assert comfy.texts[0] == "0/4 frames, pass 1/1 (0%)"
     assert "0/4 frames, pass 1/1 (53%)" in comfy.texts
     assert re.fullmatch(r"4/4 frames, [\d.]+ fps", comfy.texts[-1])
+
+
+def test_the_bar_moves_through_a_frequency_prior(comfy: FakeComfyUI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunking, "budget_bytes", lambda device: 1 << 20)
+    model = LoadModel.execute("denoise-fast", "fp32")[0]
+    Restore.execute(model, torch.rand(4, 40, 48, 3), cuts="off", **WIDGETS)
+    values = [value / total for value, total, _ in comfy.bar]
+    assert values == sorted(values)
+    num_chunks = model.parts[0][1].model.prior.num_chunks(4, 40, 48, torch.device("cpu"))
+    assert num_chunks > 4
+    assert len({value for value in values if 0 < value < 1}) == num_chunks
 
 
 def test_passes_of_a_video_are_known_before_they_are_run(comfy: FakeComfyUI) -> None:
