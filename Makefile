@@ -22,7 +22,7 @@ test: $(READY)
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 test-slow: $(READY)
-	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -m slow
+	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -m slow -o timeout=0 -o faulthandler_timeout=0
 
 lint: $(READY)
 	$(BIN)/ruff check .
