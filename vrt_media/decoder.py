@@ -24,6 +24,8 @@ ORDERED_FORMATS = ("matroska", "mov", "mpegts", "mpeg", "flv", "mxf", "asf", "og
 MAX_REORDERED_FRAMES = 32
 MAX_EMPTY_VOP_BYTES = 19
 """Size of packets that stand for a frame of the packet before, in MPEG-4 Part 2."""
+P_VOP_HEADER_BITS, VOP_START = 19, b"\0\0\1\xb6"
+"""Length of the shortest header of a predicted frame there, and the start code before it."""
 
 
 class FrameDecoder:
@@ -106,11 +108,19 @@ class FrameDecoder:
     def _expect(self, packet: av.Packet) -> None:
         if self._starts_at_keyframe is None:
             self._starts_at_keyframe, self._first_pts = packet.is_keyframe, packet.pts
-        is_empty_vop = self._name == "mpeg4" and packet.size <= MAX_EMPTY_VOP_BYTES
-        if not packet.is_discard and not is_empty_vop:
+        if not packet.is_discard and not self._is_empty_vop(packet):
             self._num_expected += 1
             if packet.pts is not None:
                 self._pending.add(packet.pts)
+
+    def _is_empty_vop(self, packet: av.Packet) -> bool:
+        """Return whether a packet of MPEG-4 Part 2 is too short for its header and one bit for each macroblock."""
+        if self._name != "mpeg4" or packet.size > MAX_EMPTY_VOP_BYTES:
+            return False
+        data = bytes(packet)
+        num_macroblocks = -(-self._context.height // 16) * -(-self._context.width // 16)
+        is_predicted = data[: len(VOP_START)] == VOP_START and len(data) > len(VOP_START) and data[4] >> 6 == 1
+        return is_predicted and 8 * (len(data) - len(VOP_START)) < P_VOP_HEADER_BITS + num_macroblocks
 
     def _frames(self, packet: av.Packet) -> list[av.VideoFrame]:
         """Return the frames of a packet; count it if it fails."""
