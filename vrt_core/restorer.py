@@ -21,7 +21,7 @@ from .inference.cache import DEFAULT_CACHE_BYTES, Cache
 from .inference.chain_plan import ChainPlan, ChainWindow
 from .inference.progress import OnStep, RaiseIfCancelled, RunContext, pass_counters
 from .inference.runner import ModelRunner
-from .inference.streaming import InputFrames, SceneFrame, stream_frames
+from .inference.streaming import InputFrames, SceneFrame, stream_frames, stream_start
 from .inference.validation import check_clip, check_sigma, resolve_cuts
 from .inference.window_plan import Plan, Window, clean_cuts
 from .models.cards import ModelCard
@@ -122,6 +122,7 @@ class Restorer:
         cuts: Cuts | None = None,
         on_step: OnStep | None = None,
         check: RaiseIfCancelled | None = None,
+        first_output: int = 0,
     ) -> Iterator[Tensor]:
         """Restore frames as they arrive; each is returned as soon as no later window can change it.
 
@@ -136,6 +137,9 @@ class Restorer:
             on_step: As in ``restore``; the number of all passes is None without ``num_frames``, and follows the cuts
                 that are detected.
             check: As in ``restore``.
+            first_output: Number of the first frame to return, to continue a stream that ended before it. ``frames``
+                then begin with frame ``first_frame_needed(first_output)`` of the clip; ``num_frames`` and ``cuts``
+                count from the start of the clip as ever.
 
         Returns:
             Iterator of frames, (3, scale * H, scale * W) float32.
@@ -150,7 +154,23 @@ class Restorer:
         if sigma_255 is not None:
             self._check_sigma(sigma_255, channels=3)
         known = resolve_cuts(self.options.cuts if cuts is None else cuts)
-        return self._stream(frames, num_frames, sigma_255, known, on_step, check)
+        check_count("first_output", first_output, 0)
+        return self._stream(frames, num_frames, sigma_255, known, on_step, check, first_output)
+
+    def first_frame_needed(self, first_output: int) -> int:
+        """Return the first frame of the clip that output frames from ``first_output`` on depend on, for ``stream``."""
+        for runner in reversed(self.runners):
+            first_output = stream_start(runner, first_output)[1]
+        return first_output
+
+    @property
+    def stride_frames(self) -> int:
+        """Output frames from one window to the next; streams that continue at a multiple of it repeat the fewest."""
+        strides, factor = [], 1
+        for runner in reversed(self.runners):
+            factor *= runner.frame_factor
+            strides.append(factor * runner.stride_frames)
+        return max(strides)
 
     def plan(
         self, num_frames: int, height: int, width: int, *, cuts: Iterable[int] = (), num_held_frames: int = 1
@@ -255,19 +275,34 @@ class Restorer:
         cuts: tuple[int, ...] | None,
         on_step: OnStep | None,
         check: RaiseIfCancelled | None,
+        first_output: int = 0,
     ) -> Iterator[Tensor]:
-        inputs = InputFrames(frames, name=self.name, channels=self._max_channels, num_frames=num_frames, cuts=cuts)
+        outputs = [first_output]  # the first frame that each network returns
+        for runner in reversed(self.runners[1:]):
+            outputs.insert(0, stream_start(runner, outputs[0])[1])
+        inputs = InputFrames(
+            frames,
+            name=self.name,
+            channels=self._max_channels,
+            num_frames=num_frames,
+            cuts=cuts,
+            first=stream_start(self.runners[0], outputs[0])[1],
+        )
         channels, height, width = inputs.shape
         self._check_sigma(sigma_255, channels)
         stream: Iterator[SceneFrame] = inputs
         factor, length = 1, num_frames
-        for runner, counter in zip(self.runners, pass_counters(on_step, len(self.runners)), strict=True):
+        counters = pass_counters(on_step, len(self.runners))
+        for runner, counter, first in zip(self.runners, counters, outputs, strict=True):
             if length is not None:
                 plan = runner.make_plan(length, [factor * c for c in cuts or ()], factor)
-                counter.remaining = plan.num_passes() * runner.num_tiles(height, width)
+                num_passes = plan.num_passes(stream_start(runner, first)[0])
+                counter.remaining = num_passes * runner.num_tiles(height, width)
             context = RunContext(sigma_255, counter=counter, raise_if_cancelled=check or _never)
             counted = length if cuts is None else None
-            stream = stream_frames(runner, stream, context, num_frames=counted, num_held_frames=factor)
+            stream = stream_frames(
+                runner, stream, context, num_frames=counted, num_held_frames=factor, first_output=first
+            )
             height, width, factor = runner.scale * height, runner.scale * width, runner.frame_factor * factor
             length = None if length is None else runner.frame_factor * length
         del frames

@@ -33,6 +33,8 @@ class ModelRunner(ABC):
 
     frame_factor: int
     """Output frames per input frame."""
+    stride_frames: int
+    """Input frames from one window to the next."""
 
     def __init__(self, card: ModelCard, executor: TileExecutor) -> None:
         """Check that card and network fit each other.
@@ -109,6 +111,7 @@ class FrameRestorer(ModelRunner):
         super().__init__(card, executor)
         check_window(window_frames, overlap_frames)
         self.window_frames, self.overlap_frames = window_frames, overlap_frames
+        self.stride_frames = window_frames - overlap_frames
 
     def make_plan(self, num_frames: int, cuts: Sequence[int], num_held_frames: int = 1) -> StreamablePlan:
         """Return the windows of a clip; the last may be short, but not shorter than the attention window."""
@@ -158,7 +161,7 @@ class FrameRestorer(ModelRunner):
 class FrameInterpolator(ModelRunner):
     """A network that computes the frame between two: twice the frames, the source frames among them unchanged."""
 
-    frame_factor = 2
+    frame_factor, stride_frames = 2, 1
 
     def make_plan(self, num_frames: int, cuts: Sequence[int], num_held_frames: int = 1) -> StreamablePlan:
         """Return the windows of a clip, one for each source frame."""

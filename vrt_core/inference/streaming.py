@@ -45,6 +45,7 @@ class InputFrames(Iterator[SceneFrame]):
         channels: int,
         num_frames: int | None,
         cuts: tuple[int, ...] | None,
+        first: int = 0,
     ) -> None:
         """Read the first frame.
 
@@ -52,19 +53,20 @@ class InputFrames(Iterator[SceneFrame]):
             frames: (C, H, W) each.
             name: Name of the model, for errors.
             channels: Maximum number of channels that the model takes.
-            num_frames: Expected number of frames, None if it is not known; no more than these are read.
+            num_frames: Expected number of frames of the clip, None if it is not known; no more than these are read.
             cuts: First frames of scenes; None to detect them.
+            first: Number in the clip of the first frame that comes.
         """
         self._source = iter(frames)
-        self._frames = islice(self._source, num_frames)
+        self._frames = islice(self._source, None if num_frames is None else max(num_frames - first, 0))
         self._name, self._channels, self._expected = name, channels, num_frames
         self._detect = CutDetector() if cuts is None else None
         self._cuts = frozenset(cuts or ())
-        self._count = 0
-        first = next(self._frames, None)
-        if first is None:
+        self._count = first
+        frame = next(self._frames, None)
+        if frame is None:
             raise InputError("frames is empty; there must be at least 1 frame")
-        self._first: Tensor | None = check_frame(first, 0, name, channels)
+        self._first: Tensor | None = check_frame(frame, first, name, channels)
         self.shape, self.device = self._first.shape, self._first.device
 
     def __next__(self) -> SceneFrame:
@@ -98,6 +100,7 @@ def stream_frames(
     *,
     num_frames: int | None,
     num_held_frames: int,
+    first_output: int = 0,
 ) -> Iterator[SceneFrame]:
     """Restore the frames of a stream; each is returned as soon as no later window can change it.
 
@@ -109,12 +112,14 @@ def stream_frames(
         context: Noise level, counter, cancellation; the stream has a cache of its own.
         num_frames: Length of the stream, if the counter is to follow cuts as they are detected; else None.
         num_held_frames: Equal frames at the end of every scene; see ``InterpolationPlan``.
+        first_output: Number of the first frame to return. The source begins with the first frame that is read for it.
     """
     frames: dict[int, Tensor] = {}  # frames that the next windows may read
     cuts: list[int] = []  # cuts that matter to these windows
     pending: defaultdict[int, list[WeightedFrame]] = defaultdict(list)
-    num_read = num_output = 0
-    for k in count():
+    first_window, num_read = stream_start(runner, first_output)
+    num_output = first_output
+    for k in count(first_window):
         plan = runner.make_plan(num_read, cuts, num_held_frames)
         while not plan.is_final(k) and (item := next(source, None)) is not None:
             frames[num_read], starts_scene = item
@@ -132,7 +137,8 @@ def stream_frames(
             num_passes = runner.make_plan(num_frames, cuts, num_held_frames).num_passes(k)
             context.counter.remaining = num_passes * runner.num_tiles(height, width)
         for part in runner.run_window(window, clip, context):
-            pending[part.index].append(part)
+            if part.index >= first_output:
+                pending[part.index].append(part)
         del clip
         while num_output < plan.num_frames_out and plan.windows_for_frame(num_output).stop <= k + 1:
             n, offset = divmod(num_output, runner.frame_factor)
@@ -142,3 +148,10 @@ def stream_frames(
         for n in [n for n in frames if n < first]:
             del frames[n]
         cuts = [c for c in cuts if c >= min(first, num_output // runner.frame_factor)]
+
+
+def stream_start(runner: ModelRunner, first_output: int) -> tuple[int, int]:
+    """Return the first window that runs for output frames from ``first_output`` on, and the first frame it reads."""
+    plan = runner.make_plan(1, ())
+    window = plan.first_window(first_output)
+    return window, plan.first_frame_read(window)

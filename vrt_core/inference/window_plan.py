@@ -96,6 +96,14 @@ class StreamablePlan(Plan):
     def first_frame_needed(self, k: int) -> int:
         """Return the first source frame that windows from k on may read, however many frames follow."""
 
+    @abstractmethod
+    def first_window(self, n_out: int) -> int:
+        """Return the first window that contributes to output frames from ``n_out`` on, however long the clip is."""
+
+    @abstractmethod
+    def first_frame_read(self, k: int) -> int:
+        """Return the first source frame that windows from k on read, however long the clip is."""
+
 
 class CrossfadePlan(StreamablePlan):
     """Overlapping windows with cross-fades, for networks that restore every frame of their input."""
@@ -148,6 +156,15 @@ class CrossfadePlan(StreamablePlan):
     def first_frame_needed(self, k: int) -> int:
         """Return the start of window k; the last window may start ``min_frames`` frames before the end."""
         return max(min(k * self.stride, self.num_frames - self.min_frames), 0)
+
+    def first_window(self, n_out: int) -> int:
+        """Return the window in which frame ``n_out`` lies after the cross-fade, or that whose end it fades out with."""
+        return max((n_out - self.overlap) // self.stride, 0)
+
+    def first_frame_read(self, k: int) -> int:
+        """Return the start of window k in the shortest clip that has it."""
+        shortest = k * self.stride + self.overlap + 1
+        return max(min(k * self.stride, shortest - self.min_frames), 0)
 
     def _window(self, k: int) -> Window:
         start = self.first_frame_needed(k)
@@ -217,6 +234,14 @@ class InterpolationPlan(StreamablePlan):
         return self.num_frames > k + max(2, self.num_held_frames)
 
     def first_frame_needed(self, k: int) -> int:
+        """Return the frame before k."""
+        return max(k - 1, 0)
+
+    def first_window(self, n_out: int) -> int:
+        """Return the one window that outputs frame ``n_out``."""
+        return n_out // 2
+
+    def first_frame_read(self, k: int) -> int:
         """Return the frame before k."""
         return max(k - 1, 0)
 
