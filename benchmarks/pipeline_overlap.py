@@ -29,9 +29,9 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from vrt_cli.job import run  # noqa: E402
-from vrt_cli.outputs import OutputTarget  # noqa: E402
 from vrt_core import load_restorer  # noqa: E402
+from vrt_jobs.outputs import OutputTarget  # noqa: E402
+from vrt_jobs.pipeline import run  # noqa: E402
 from vrt_media.encoding import Encoding  # noqa: E402
 from vrt_media.reader import VideoReader  # noqa: E402
 from vrt_media.timeline import Timeline  # noqa: E402

@@ -23,8 +23,9 @@ from torch import Tensor
 
 from vrt_core import load_restorer
 from vrt_media.encoding import Encoding
+from vrt_media.output_plan import OutputShape, plan_output
 from vrt_media.reader import Trim, VideoReader
-from vrt_media.writer import OutputShape, VideoWriter
+from vrt_media.writer import VideoWriter
 from vrt_train.data.camera_noise import add_camera_noise, compress
 from vrt_train.data.degradations import enlarge, round_to_8bit, shrink
 from vrt_train.data.images import to_images
@@ -181,7 +182,8 @@ def save_video(path: Path, frames: Iterable[Tensor]) -> None:
         info = reader.info
         shape = OutputShape(height=info.height, width=info.width, rate=info.rate, time_base=info.time_base)
         streams = reader.copied_streams
-        with VideoWriter(path, info, shape, Encoding(crf=12), streams=streams, overwrite=True) as writer:
+        plan = plan_output(path, info, shape, Encoding(crf=12), streams=streams)
+        with VideoWriter(plan, overwrite=True) as writer:
             for original, frame in zip(reader.frames(writer.copy), frames, strict=False):
                 writer.write(frame, original.pts or 0)
 

@@ -107,7 +107,7 @@ environment, threads = dict(os.environ), threading.active_count()
 os.environ["HOME"] = os.environ["XDG_CACHE_HOME"] = {str(tmp_path)!r}
 environment |= {{k: {str(tmp_path)!r} for k in ("HOME", "XDG_CACHE_HOME")}}
 from vrt_core import *
-import vrt_cli.main, vrt_cli.job, vrt_cli.outputs, vrt_cli.commands.restore, vrt_nodes, vrt_train
+import vrt_cli.main, vrt_jobs.pipeline, vrt_jobs.outputs, vrt_cli.commands.restore, vrt_nodes, vrt_train
 assert torch.equal(numbers, torch.random.get_rng_state())
 assert settings == (torch.get_num_threads(), torch.is_grad_enabled())
 assert environment == dict(os.environ)

@@ -1,30 +1,19 @@
 """The program `vrt`: its commands and its error messages."""
 
 import logging
-import re
 from typing import Annotated, Any
 
 import typer
 from rich.logging import RichHandler
 from typer.core import TyperGroup
 
-from .commands import export, info, models, restore, train
+from .commands import export, info, join, models, restore, train
+from .errors import exit_code_of, is_expected, one_line
 from .progress import make_console
-
-EXIT_FAILED, EXIT_USAGE = 1, 2
-
-FLAGS = {
-    "sigma_255": "--sigma",
-    "window_frames": "--window",
-    "overlap_frames": "--overlap",
-    "tile_px": "--tile",
-    "tile_overlap_px": "--tile-overlap",
-}
-"""Flags of the engine's options that have other names here."""
 
 
 class Commands(TyperGroup):
-    """Runs a command; reports an expected error in one line, with exit code 1."""
+    """Runs a command; reports an expected error in one line, with its exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
@@ -34,7 +23,7 @@ class Commands(TyperGroup):
             if ctx.params.get("debug") or not is_expected(error):
                 raise
             typer.echo(f"vrt: {one_line(error)}", err=True)
-            raise typer.Exit(EXIT_FAILED) from None
+            raise typer.Exit(exit_code_of(error)) from None
 
 
 app = typer.Typer(
@@ -45,26 +34,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Restore video with VRT: denoise, deblur, enlarge, interpolate.",
 )
-
-
-def is_expected(error: Exception) -> bool:
-    """Return whether an error is due to the user's input or machine, not to a fault in the program."""
-    from av.error import FFmpegError
-
-    from vrt_core import VRTError
-    from vrt_media.clip import MediaError
-
-    return isinstance(error, VRTError | MediaError | FFmpegError | OSError)
-
-
-def one_line(error: Exception) -> str:
-    """Return an error's message in one line, or its type if it has none; names of options become flags."""
-    message = str(error)
-    if isinstance(error, OSError) and error.strerror:
-        message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-        message = message.replace("pipe:1:", "standard output:")
-    message = re.sub(r"\b\w+\b", lambda word: FLAGS.get(word[0], word[0]), message)
-    return " ".join(message.split()) or type(error).__name__
 
 
 def _print_version(is_set: bool) -> None:
@@ -98,6 +67,7 @@ def version() -> None:
 
 
 restore.register(app)
+join.register(app)
 info.register(app)
 models.register(app)
 train.register(app)

@@ -9,6 +9,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
+from vrt_jobs.texts import count
+
 ESTIMATE_OVER_SECONDS = 600
 
 
@@ -27,11 +29,6 @@ class FrameColumn(ProgressColumn):
         return Text(f"{task.completed:.0f}/{total} frames  {format_rate(task.completed, task.elapsed or 0)}")
 
 
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 frame", "2 frames"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def format_rate(num_frames: float, seconds: float) -> str:
     """Return frames per second, or seconds per frame for slow models."""
     if not num_frames or seconds <= 0:
@@ -46,7 +43,7 @@ class FrameProgress:
     """
 
     def __init__(self, console: Console, *, label: str, total: int | None, quiet: bool = False) -> None:
-        self.label, self.num_frames = label, 0
+        self.label, self.num_frames, self._num_finished = label, 0, 0
         self._start_seconds = time.monotonic()
         self._progress = Progress(
             SpinnerColumn(),
@@ -62,6 +59,11 @@ class FrameProgress:
             disable=quiet or not console.is_terminal,
         )
         self._task = self._progress.add_task(label, total=total, step="")
+
+    def start(self, total: int | None, num_finished: int) -> None:
+        """Set the number of all frames, and of those that an earlier run finished."""
+        self.num_frames = self._num_finished = num_finished
+        self._progress.update(self._task, total=total, completed=num_finished)
 
     def on_frame(self, num_frames: int) -> None:
         """Set the number of finished frames."""
@@ -79,7 +81,8 @@ class FrameProgress:
     def summary(self) -> str:
         """The number of frames, the time and the rate, in one line."""
         seconds = time.monotonic() - self._start_seconds
-        return f"{count(self.num_frames, 'frame')} in {seconds:.1f} s ({format_rate(self.num_frames, seconds)})"
+        num_frames = self.num_frames - self._num_finished
+        return f"{count(num_frames, 'frame')} in {seconds:.1f} s ({format_rate(num_frames, seconds)})"
 
     def __enter__(self) -> "FrameProgress":
         self._progress.start()

@@ -19,12 +19,13 @@ from .errors import InputError
 from .inference.blending import WeightedFrame, blend
 from .inference.cache import DEFAULT_CACHE_BYTES, Cache
 from .inference.chain_plan import ChainPlan, ChainWindow
-from .inference.progress import OnStep, RaiseIfCancelled, RunContext, pass_counters
+from .inference.progress import OnStep, RaiseIfCancelled, RunContext, never_cancel, pass_counters
 from .inference.runner import ModelRunner
 from .inference.streaming import InputFrames, SceneFrame, stream_frames, stream_start
+from .inference.tile_plan import TileSize
 from .inference.validation import check_clip, check_sigma, resolve_cuts
 from .inference.window_plan import Plan, Window, clean_cuts
-from .models.cards import ModelCard
+from .models.cards import ModelCard, chain_card
 from .options import Cuts, RestoreOptions, Sigma, check_count
 
 
@@ -62,7 +63,7 @@ class Restorer:
         self.needs_sigma = any(runner.needs_sigma for runner in self.runners)
         """Whether a network needs the noise level."""
         self.device, self.dtype = self.runners[-1].device, self.runners[-1].dtype
-        self.card = card or _chain_card([runner.card for runner in self.runners], self.scale)
+        self.card = card or chain_card([runner.card for runner in self.runners], self.scale)
         if self.options.sigma_255 is not None and not self.needs_sigma:
             check_sigma(self.name, False, self.options.sigma_255, has_map=False)
 
@@ -164,13 +165,17 @@ class Restorer:
         return first_output
 
     @property
+    def windows(self) -> tuple[tuple[int, int], ...]:
+        """(frames of a window, frames that two windows share) of each network."""
+        return tuple((runner.window_frames, runner.overlap_frames) for runner in self.runners)
+
+    @property
     def stride_frames(self) -> int:
         """Output frames from one window to the next; streams that continue at a multiple of it repeat the fewest."""
-        strides, factor = [], 1
-        for runner in reversed(self.runners):
-            factor *= runner.frame_factor
-            strides.append(factor * runner.stride_frames)
-        return max(strides)
+        stride = 1
+        for runner in self.runners:
+            stride = runner.frame_factor * max(stride, runner.stride_frames)
+        return stride
 
     def plan(
         self, num_frames: int, height: int, width: int, *, cuts: Iterable[int] = (), num_held_frames: int = 1
@@ -232,9 +237,28 @@ class Restorer:
         counters = pass_counters(on_step, len(self.runners))
         if len(counters) == 1:
             counters[0].remaining = len(window.segments) * self.runners[0].num_tiles(clip.shape[-2], clip.shape[-1])
-        context = RunContext(sigma_255, cache, raise_if_cancelled=check or _never)
+        context = RunContext(sigma_255, cache, raise_if_cancelled=check or never_cancel)
         parts = self._run_window(window, clip, [replace(context, counter=counter) for counter in counters])
         return [replace(part, frame=part.frame.to(frames.device)) for part in parts]
+
+    def tile_sizes(self, height: int, width: int) -> tuple[TileSize, ...]:
+        """Return the tile size (height, width) of each network, in pixels, for clips of frames of this size."""
+        return tuple(runner.tile_size(scale * height, scale * width) for runner, scale in self._scales())
+
+    def use_tiles(self, height: int, width: int, sizes: Iterable[TileSize]) -> None:
+        """Set the tile size of each network for clips of frames of this size, as ``tile_sizes`` once returned it.
+
+        Results depend on the tiles a little, and automatic ones on the memory that is free.
+        """
+        for (runner, scale), size in zip(self._scales(), sizes, strict=True):
+            runner.use_tile(scale * height, scale * width, size)
+
+    def _scales(self) -> Iterator[tuple[ModelRunner, int]]:
+        """Yield each network with the size of its frames over that of the clip's."""
+        scale = 1
+        for runner in self.runners:
+            yield runner, scale
+            scale *= runner.scale
 
     def estimate_bytes(self, num_frames: int, height: int, width: int) -> int:
         """Return the peak memory on the device for such a clip, in bytes, with its tiles but without weights."""
@@ -298,7 +322,7 @@ class Restorer:
                 plan = runner.make_plan(length, [factor * c for c in cuts or ()], factor)
                 num_passes = plan.num_passes(stream_start(runner, first)[0])
                 counter.remaining = num_passes * runner.num_tiles(height, width)
-            context = RunContext(sigma_255, counter=counter, raise_if_cancelled=check or _never)
+            context = RunContext(sigma_255, counter=counter, raise_if_cancelled=check or never_cancel)
             counted = length if cuts is None else None
             stream = stream_frames(
                 runner, stream, context, num_frames=counted, num_held_frames=factor, first_output=first
@@ -324,21 +348,3 @@ class Restorer:
         for i, runner in enumerate(self.runners):
             value = sigma_255 if runner.needs_sigma else None
             check_sigma(runner.name, runner.needs_sigma, value, has_map=channels == 4 and i == 0)
-
-
-def _never() -> None:
-    """Never cancel."""
-
-
-def _chain_card(cards: Sequence[ModelCard], scale: int) -> ModelCard:
-    """Return a card for models that run one after the other; the model's own for one."""
-    if len(cards) == 1:
-        return cards[0]
-    licences = dict.fromkeys(card.licence for card in cards)
-    return replace(
-        cards[0],
-        name="+".join(card.name for card in cards),
-        scale=scale,
-        licence=" AND ".join(licences),
-        description="; then: ".join(card.description for card in cards),
-    )

@@ -21,6 +21,10 @@ class MediaError(Exception):
     """A file that cannot be read or written, with a message for the user."""
 
 
+def ignore(item: Any) -> None:
+    """Do nothing; the default of callbacks."""
+
+
 @dataclass(frozen=True)
 class TimedFrame:
     """A frame and its time stamp."""
@@ -64,8 +68,16 @@ class FrameReader(Protocol):
 
     info: ClipInfo
 
-    def frames(self, on_packet: Callable[[Any], None]) -> Iterator[TimedFrame]:
-        """Iterate over the frames, once; packets of other streams go to `on_packet` as they are read."""
+    def frames(
+        self, on_packet: Callable[[Any], object], *, skip: int = 0, on_skipped: Callable[[int | None], object] = ignore
+    ) -> Iterator[TimedFrame]:
+        """Iterate over the frames, once.
+
+        Args:
+            on_packet: Called with each packet of other streams as it is read.
+            skip: Frames to leave out at the beginning; the others stay as they are, time stamps included.
+            on_skipped: Called with the time stamp of each of these.
+        """
         ...
 
     def stop(self) -> None:
@@ -94,6 +106,10 @@ class FrameWriter(Protocol):
 
     def copy(self, packet: Any) -> None:
         """Write a packet of another stream."""
+        ...
+
+    def cut_short(self) -> None:
+        """Take note that the clip ended too early: the frames from here on may not be those of the whole clip."""
         ...
 
     def close(self, *, complete: bool = True) -> None:

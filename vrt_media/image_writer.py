@@ -63,6 +63,9 @@ class ImageWriter:
     def copy(self, packet: Any) -> None:
         """Do nothing: images have no other streams."""
 
+    def cut_short(self) -> None:
+        """Do nothing: what was written is the result."""
+
     def close(self, *, complete: bool = True) -> None:
         """Give the images their names.
 
@@ -132,6 +135,9 @@ class SingleImageWriter:
 
     def copy(self, packet: Any) -> None:
         """Do nothing: images have no other streams."""
+
+    def cut_short(self) -> None:
+        """Do nothing: what was written is the result."""
 
     def close(self, *, complete: bool = True) -> None:
         """Give the file its name; if not `complete`, only if that is free."""

@@ -17,7 +17,7 @@ import torch
 from av.error import FFmpegError
 from av.sidedata.sidedata import Type
 
-from .clip import IMAGE_SUFFIXES, ClipInfo, MediaError, TimedFrame
+from .clip import IMAGE_SUFFIXES, ClipInfo, MediaError, TimedFrame, ignore
 from .colour import colour_of
 from .encoding import bit_depth
 from .orientation import orientation_of, upright
@@ -122,14 +122,19 @@ class ImageReader:
             num_frames=len(self.paths),
         )
 
-    def frames(self, on_packet: Callable[[Any], object]) -> Iterator[TimedFrame]:
-        """Iterate over the images in order; there are no packets.
+    def frames(
+        self, on_packet: Callable[[Any], object], *, skip: int = 0, on_skipped: Callable[[int | None], object] = ignore
+    ) -> Iterator[TimedFrame]:
+        """Iterate over the images in order; there are no packets, and those that are skipped are not read.
 
         Raises:
             MediaError: If an image cannot be read, or has another size than the first.
         """
         size = (self.info.height, self.info.width)
         for number, path in enumerate(self.paths):
+            if number < skip:
+                on_skipped(number)
+                continue
             frame = read_image(path)
             height, width = _size(frame)
             if (height, width) != size:

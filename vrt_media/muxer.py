@@ -22,6 +22,7 @@ from .audio import CopiedTrack, EncodedTrack, Track, is_copied
 from .clip import MediaError
 from .colour import FULL, LIMITED, Colour
 from .encoding import find_encoder
+from .scheduling import unchanged_scheduling
 
 MP4_SUFFIXES = (".mp4", ".m4v", ".mov")
 MATROSKA_SUFFIXES = (".mkv", ".webm")
@@ -72,6 +73,20 @@ class MuxPlan:
         return self.suffix == ".y4m"
 
 
+@dataclass(frozen=True)
+class EncodedPacket:
+    """A packet of the video stream; time stamps in units of the plan's time base."""
+
+    data: bytes
+    pts: int
+    dts: int
+    is_keyframe: bool
+    duration: int = 0
+    """Time until the next frame is shown."""
+    end: int | None = None
+    """Time at which the last frame ends, for the last packet; None for the others."""
+
+
 class Muxer:
     """Writes the streams of a plan to a file.
 
@@ -104,9 +119,11 @@ class Muxer:
             self.container.add_attachment(attachment.name, attachment.mime_type, attachment.data)
         if plan.chapters:
             self.container.set_chapters(list(plan.chapters))
+        with unchanged_scheduling():
+            self.video.codec_context.open(strict=False)
 
     def encode(self, frame: av.VideoFrame | None) -> None:
-        """Encode a frame, or the frames that wait in the encoder if None."""
+        """Encode a frame, or the frames that wait in the encoder if None, and write the packets."""
         if frame is not None and frame.pts is not None:
             self._stamps.append(frame.pts)
             self._first_pts = frame.pts if self._first_pts is None else self._first_pts
@@ -115,14 +132,32 @@ class Muxer:
             packet.duration = self._duration(packet.pts)
             self._first_dts = packet.dts if self._first_dts is None else self._first_dts
         if frame is None and packets:
-            self._stretch(packets[-1])
+            self._stretch(packets[-1], self._stamps[-1] + self._duration(self._stamps[-1]))
         self.container.mux(packets)
 
-    def _stretch(self, packet: av.Packet) -> None:
+    def write(self, encoded: EncodedPacket) -> None:
+        """Write a packet that was encoded before, with the settings of the plan; in the order of decoding."""
+        if self._first_dts is None:
+            self._first_dts = encoded.dts
+        if self._first_pts is None:
+            self._first_pts = encoded.pts
+        packet = av.Packet(encoded.data)
+        packet.stream, packet.time_base = self.video, self._plan.time_base
+        packet.pts, packet.dts, packet.is_keyframe = encoded.pts, encoded.dts, encoded.is_keyframe
+        packet.duration = encoded.duration
+        if encoded.end is not None:
+            self._stretch(packet, encoded.end)
+        self.container.mux(packet)
+
+    @property
+    def extradata(self) -> bytes:
+        """Headers of the video codec, once its encoder is open."""
+        return bytes(self.video.codec_context.extradata or b"")
+
+    def _stretch(self, packet: av.Packet, end: int) -> None:
         """Let the last packet in decoding order last to the end of the last frame; MP4's edit list ends with it."""
         is_known = None not in (packet.dts, self._first_dts, self._first_pts)
         if is_known and self._plan.suffix in MP4_SUFFIXES:
-            end = self._stamps[-1] + self._duration(self._stamps[-1])
             packet.duration = (end - cast(int, self._first_pts)) - (cast(int, packet.dts) - cast(int, self._first_dts))
 
     def _duration(self, pts: int | None) -> int:
@@ -163,6 +198,7 @@ def _open(file: Any, plan: MuxPlan) -> OutputContainer:
         raise MediaError(advice) from None
     if container.format.no_file:  # image sequences and playlists, which open files by patterns
         raise MediaError(advice)
+    container.flags |= Flags.bitexact.value  # no random numbers in the file: equal clips give equal files
     if plan.crash_safe:
         container.flags |= Flags.flush_packets.value
     return container

@@ -26,14 +26,18 @@ class PartFile(FileIO):
         path: Where the file is: under its own name, or under that of the target once it is published.
     """
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, folder: Path | None = None) -> None:
         """Create the file.
+
+        Args:
+            target: Name that it gets in the end.
+            folder: Where it lies until then, in the same file system; beside the target if None.
 
         Raises:
             OSError: If the folder cannot be written to.
         """
         for number in count(1):
-            self.path = part_path(target, number)
+            self.path = part_path(target if folder is None else folder / target.name, number)
             try:
                 super().__init__(str(self.path), "xb")
             except FileExistsError:
@@ -63,11 +67,15 @@ class PartFile(FileIO):
         Raises:
             MediaError: If there is a file of that name, and `overwrite` is false; the part is left as it is.
         """
+        self.complete()
+        rename(self.path, self._target, overwrite=overwrite)
+        self.path = self._target
+
+    def complete(self) -> None:
+        """Write everything to the disk, and close the file."""
         if not self.closed:
             os.fsync(self.fileno())
             self.close()
-        rename(self.path, self._target, overwrite=overwrite)
-        self.path = self._target
 
     def discard(self) -> None:
         """Close and delete the file."""
@@ -100,7 +108,11 @@ class NullFile:
 
 def part_path(target: Path, number: int = 1) -> Path:
     """Return the name of a part; the stem is shortened where the name would be too long for the file system."""
-    stem, ending = target.stem, f".part{number if number > 1 else ''}{target.suffix}"
+    return with_ending(target, f".part{number if number > 1 else ''}{target.suffix}", target.stem)
+
+
+def with_ending(target: Path, ending: str, stem: str) -> Path:
+    """Return the name `stem + ending` beside a target, with the stem shortened to what a file system takes."""
     while len(os.fsencode(stem + ending)) > MAX_NAME_BYTES:
         stem = stem[:-1]
     return target.with_name(stem + ending)
@@ -123,3 +135,17 @@ def rename(source: Path, target: Path, *, overwrite: bool) -> None:
         if not overwrite:
             target.unlink(missing_ok=True)  # the claim
         raise
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Write the names in a folder to the disk, so that renamed files survive a power cut; nothing on Windows."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems have no such call
+        pass
+    finally:
+        os.close(descriptor)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import av
@@ -13,7 +14,7 @@ import torch
 from av.format import Flags as FormatFlags
 
 from .attachments import read_attachments
-from .clip import ClipInfo, MediaError, TimedFrame
+from .clip import ClipInfo, MediaError, TimedFrame, ignore
 from .colour import MATRIX_NAMES, colour_of
 from .container import MediaFile, average_rate, count_frames, duration_seconds, main_video, name_of, open_input
 from .cut import PacketCut
@@ -63,6 +64,7 @@ class VideoReader:
         metadata: Title and the like.
         is_hdr: Whether the video is tagged as PQ or HLG.
         damage: Frames that could not be decoded as they were encoded; complete once all frames are read.
+        stop_seconds: Time in the file at which the part ends that was read, None at the end of the file; known then.
     """
 
     def __init__(
@@ -88,7 +90,7 @@ class VideoReader:
         Raises:
             MediaError: If libav cannot open the file, or if there is no video stream, or no frame in the trim.
         """
-        self.name = name_of(source)
+        self.name, self.stop_seconds = name_of(source), None
         self._trim, self._device, self._on_note = trim or Trim(), device, on_note
         self._container = open_input(source, options)
         try:
@@ -131,11 +133,17 @@ class VideoReader:
             return []
         chapters = self._container.chapters()
         for chapter in chapters:
-            offset = round(self._zero_seconds / as_fraction(chapter["time_base"], Fraction(1)))
+            offset = round(self.zero_seconds / as_fraction(chapter["time_base"], Fraction(1)))
             chapter["start"], chapter["end"] = max(0, chapter["start"] - offset), max(0, chapter["end"] - offset)
         return chapters
 
-    def frames(self, on_packet: Callable[[av.Packet], object]) -> Iterator[TimedFrame]:
+    def frames(
+        self,
+        on_packet: Callable[[av.Packet], object],
+        *,
+        skip: int = 0,
+        on_skipped: Callable[[int | None], object] = ignore,
+    ) -> Iterator[TimedFrame]:
         """Iterate over the frames, once.
 
         A trim drops the packets that lie outside it. Time stamps count from the first frame of a trim that begins
@@ -143,6 +151,8 @@ class VideoReader:
 
         Args:
             on_packet: Called with each packet of `copied_streams`, in the order of the file.
+            skip: Frames to leave out at the beginning: they are decoded, but not converted.
+            on_skipped: Called with the time stamp of each of these.
 
         Raises:
             MediaError: If a frame has another size than the first, or if there is damage and it is not tolerated.
@@ -152,7 +162,7 @@ class VideoReader:
             cut.push(packet)
         self._early.clear()
         self._on_packet = cut.push
-        zero = round(self._zero_seconds / self._unit)
+        zero = round(self.zero_seconds / self._unit)
         max_frames, duration = self._trim.max_frames, self.info.frame_duration
         num_frames, last, item = 0, None, (self._first, self._first_pts)
         while item is not None:
@@ -164,7 +174,11 @@ class VideoReader:
                 last = pts
                 if max_frames is not None:
                     cut.advance(pts * self._unit)
-            yield TimedFrame(self._upright(frame), None if pts is None else pts - zero)
+            stamp = None if pts is None else pts - zero
+            if num_frames < skip:
+                on_skipped(stamp)
+            else:
+                yield TimedFrame(self._upright(frame), stamp)
             num_frames += 1
             item = None if num_frames == max_frames else next(self._decoded, None)
         if number := gaps.num_missing:
@@ -173,9 +187,24 @@ class VideoReader:
         stop = self._trim.stop_seconds
         if num_frames == max_frames and last is not None:  # the part ends with its last frame
             stop = (last + duration) * self._unit
+        self.stop_seconds = stop
         cut.finish(stop)
         if stop is not None:
-            self._drain(stop)
+            for packet in self._packets_until(stop):
+                self._on_packet(packet)
+
+    def packets(self, stop_seconds: Fraction | None) -> Iterator[av.Packet]:
+        """Iterate over the packets that `frames` would hand over, instead of it, without decoding more frames.
+
+        Args:
+            stop_seconds: Value of the attribute after `frames`.
+        """
+        ready: list[av.Packet] = []
+        cut = self._cut(ready.append, stop_seconds)
+        for packet in chain(self._early, self._packets_until(stop_seconds)):
+            cut.push(packet)
+            yield from ready
+            ready.clear()
 
     def stop(self) -> None:
         """End `frames` soon, if it waits for data from standard input; any thread may call this."""
@@ -192,18 +221,20 @@ class VideoReader:
         return bool(self._trim.start_frame or self._trim.start_seconds)
 
     @property
-    def _zero_seconds(self) -> Fraction:
+    def zero_seconds(self) -> Fraction:
         """Time in the file that becomes 0."""
         if self._is_part_from_later:
             return (self._first_pts or 0) * self._unit
         return self._file_zero
 
-    def _cut(self, on_packet: Callable[[av.Packet], object]) -> PacketCut:
-        trim, zero = self._trim, self._zero_seconds
+    def _cut(self, on_packet: Callable[[av.Packet], object], stop: Fraction | None = None) -> PacketCut:
+        trim, zero = self._trim, self.zero_seconds
         if trim.start_seconds:  # times of packets count from the trim, those of frames from the first of them
             zero = trim.start_seconds
         start = zero if self._is_part_from_later else None
-        return PacketCut(on_packet, zero=zero, start=start, stop=trim.stop_seconds, waits=trim.max_frames is not None)
+        waits = trim.max_frames is not None and stop is None
+        stop = trim.stop_seconds if stop is None else stop
+        return PacketCut(on_packet, zero=zero, start=start, stop=stop, waits=waits)
 
     def _demux(self) -> Iterator[av.Packet]:
         packets = self._container.demux(self._video, *self.copied_streams)
@@ -239,15 +270,14 @@ class VideoReader:
             which = f"frame that can be decoded from {float(trim.start_seconds):g} s on; look at the trim"
         raise MediaError(f"{self.name}: its video stream has no {which}")
 
-    def _drain(self, stop_seconds: Fraction) -> None:
-        """Read on, without decoding, for packets that belong to the last frames but follow them in the file."""
+    def _packets_until(self, stop_seconds: Fraction | None) -> Iterator[av.Packet]:
+        """Read on for packets of other streams, without decoding; in the file they may follow frames of later times."""
         for packet in self._packets:
-            if packet.dts is None or not packet.size:
-                continue
-            if packet.dts * as_fraction(packet.time_base, Fraction(1)) > stop_seconds + 1:
+            seconds = None if packet.dts is None else packet.dts * as_fraction(packet.time_base, Fraction(1))
+            if stop_seconds is not None and seconds is not None and seconds > stop_seconds + 1:
                 return
-            if packet.stream is not self._video:
-                self._on_packet(packet)
+            if packet.size and packet.stream is not self._video:
+                yield packet
 
     def _upright(self, frame: av.VideoFrame) -> torch.Tensor:
         rgb = read_rgb(frame, self.info.colour, device=self._device)  # (3, h, w)

@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import av
 from av.error import FFmpegError
-from av.stream import Stream
 from torch import Tensor
 
-from .attachments import Attachment
 from .audio import EncodedTrack
-from .clip import ClipInfo, MediaError
-from .colour import LEFT, colour_for
-from .encoding import Y4M_FORMATS, Encoding, check_pix_fmt, choose_pix_fmt, find_encoder
-from .muxer import Muxer, MuxPlan, container_name, keeps_sample_aspect
+from .muxer import EncodedPacket, Muxer
+from .output_plan import OutputPlan
 from .part_file import PartFile
 from .planes import write_rgb
-from .rehearsal import describe_refusal, rehearse
 from .timeline import as_fraction
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutputShape:
-    """Properties in which an output differs from its source."""
-
-    height: int
-    width: int
-    rate: Fraction
-    """Frames per second."""
-    time_base: Fraction
-    """Seconds per unit of the time stamps that `VideoWriter.write` gets."""
 
 
 class VideoWriter:
@@ -52,77 +32,32 @@ class VideoWriter:
         num_frames: Frames written so far.
         codec: Encoder.
         pix_fmt: Pixel format that is encoded.
-        left_out: One line for each stream that the container cannot hold.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        info: ClipInfo,
-        shape: OutputShape,
-        encoding: Encoding,
-        *,
-        streams: Iterable[Stream] = (),
-        encode_audio: bool = False,
-        metadata: Mapping[str, str] | None = None,
-        chapters: Sequence[Any] = (),
-        attachments: Sequence[Attachment] = (),
-        crash_safe: bool = True,
-        overwrite: bool = False,
-    ) -> None:
-        """Rehearse the output, and create the part.
+    def __init__(self, plan: OutputPlan, *, overwrite: bool = False, folder: Path | None = None) -> None:
+        """Create the part.
 
         Args:
-            path: File, whose suffix selects the container, or "-" for y4m on standard output.
-            info: Source: its colour, pixel format and sample aspect.
-            shape: Output.
-            encoding: Encoder and its settings.
-            streams: Streams of the source whose packets `copy` will get.
-            encode_audio: Whether to encode audio as AAC unless its codec is one of `COPIED_CODECS`.
-            metadata: Title and the like, by libav's names.
-            chapters: Chapters, as libav has them.
-            attachments: Fonts and cover pictures.
-            crash_safe: Whether an MP4, MOV or Matroska file can be played up to its last second or so even if the
-                process is killed.
+            plan: Output.
             overwrite: Whether `close` replaces a file of that name.
+            folder: Where the part lies until then; beside the file if None.
 
         Raises:
-            MediaError: If container, encoder, pixel format and size do not fit each other.
+            MediaError: If the container cannot be written.
             OSError: If the file cannot be created.
         """
         self.num_frames = 0
-        self.path, self._overwrite = Path(path), overwrite
-        self._is_piped = str(path) == "-"
-        plan = _plan(container_name(path), info, shape, encoding)
-        self._is_y4m = plan.is_y4m
-        self.codec, self.pix_fmt, self._colour = plan.codec, plan.pix_fmt, plan.colour
-        self._rate, self._time_base, self._end_seconds = shape.rate, plan.time_base, Fraction(0)
+        self.path, self._overwrite = plan.path, overwrite
+        mux = plan.mux
+        self._is_y4m, self.codec, self.pix_fmt, self._colour = mux.is_y4m, mux.codec, mux.pix_fmt, mux.colour
+        self._rate, self._time_base, self._end_seconds = mux.rate, mux.time_base, Fraction(0)
         self._waiting: deque[av.Packet] = deque()  # of other streams, until the frames of their time are written
         self._refused: Counter[str] = Counter()
         self._audio: list[EncodedTrack] = []
-        if plan.is_y4m:
-            holder = "a y4m pipe" if self._is_piped else ".y4m"
-            self.left_out = [describe_refusal(stream, holder) for stream in streams]
-        else:
-            plan = replace(
-                plan,
-                streams=tuple(streams),
-                encode_audio=encode_audio,
-                metadata=metadata or {},
-                chapters=chapters,
-                crash_safe=crash_safe,
-                attachments=attachments if plan.holds_attachments else (),
-            )
-            plan, self.left_out = rehearse(plan, str(self.path))
-        if not plan.holds_attachments:
-            self.left_out += [f"{attachment}: {container_name(path)} cannot hold it" for attachment in attachments]
-        if info.mastering is not None and (plan.is_y4m or info.mastering.add_to(plan.codec, {}) is None):
-            self.left_out.append(f"mastering display and light level of HDR10: {plan.codec} cannot hold them")
-        if info.sample_aspect != 1 and not keeps_sample_aspect(plan.suffix, plan.codec):
-            self.left_out.append(f"sample aspect {info.sample_aspect}: {plan.codec} keeps it in .mp4 only")
-        self._file = None if self._is_piped else PartFile(self.path)
+        self._is_finished = False
+        self._file = None if plan.is_piped else PartFile(self.path, folder)
         try:
-            self._muxer = Muxer("pipe:1" if self._file is None else self._file, plan)
+            self._muxer = Muxer("pipe:1" if self._file is None else self._file, mux)
         except BaseException:
             if self._file is not None:
                 self._file.discard()
@@ -132,6 +67,11 @@ class VideoWriter:
     def result(self) -> Path | None:
         """Where the frames are: the part, or the file once `close` gave it its name; None for a pipe."""
         return self._file.path if self._file is not None and self._file.path.exists() else None
+
+    @property
+    def extradata(self) -> bytes:
+        """Headers of the video codec, once the first frame is written."""
+        return self._muxer.extradata
 
     def add_audio(self, rate: int, layout: str) -> EncodedTrack:
         """Add an AAC track for audio that is not in a file; call it before the first frame is written."""
@@ -147,10 +87,19 @@ class VideoWriter:
         self._end_seconds = (frame.pts + 1 / (self._rate * self._time_base)) * self._time_base
         self._write_waiting(self._end_seconds)
 
+    def write_encoded(self, packet: EncodedPacket) -> None:
+        """Write one frame that was encoded before, with the settings of the plan; in the order of decoding."""
+        self._muxer.write(packet)
+        self.num_frames += 1
+        self._write_waiting(max(packet.pts, 0) * self._time_base)
+
     def copy(self, packet: av.Packet) -> None:
         """Write a packet of one of the `streams`, once the frames of its time are written."""
         if packet.stream.index in self._muxer.tracks and packet.size:
             self._waiting.append(packet)
+
+    def cut_short(self) -> None:
+        """Do nothing: what was written is the result."""
 
     def close(self, *, complete: bool = True) -> None:
         """Encode what waits, finish the container, and give the file its name.
@@ -164,7 +113,7 @@ class VideoWriter:
             MediaError: If there is a file of that name now, and it may not be replaced; the part remains.
             OSError: If something cannot be written, or `av.FFmpegError`; the part remains.
         """
-        self._finish(complete)
+        self.finish(complete=complete)
         if self._file is not None and (complete or not self.path.exists()):
             self._file.publish(overwrite=self._overwrite and complete)
 
@@ -192,8 +141,11 @@ class VideoWriter:
             self.discard()
             raise
 
-    def _finish(self, complete: bool) -> None:
-        """Write everything that waits, and complete the container."""
+    def finish(self, *, complete: bool = True) -> None:
+        """Write everything that waits, and complete the container; `close` then gives the file its name."""
+        if self._is_finished:
+            return
+        self._is_finished = True
         try:
             self._write_waiting(None if complete else self._end_seconds)
         finally:
@@ -201,7 +153,7 @@ class VideoWriter:
                 self._muxer.finish(self._audio)
             finally:
                 if self._file is not None:
-                    self._file.close()
+                    self._file.complete()
         for name, number in self._refused.items():
             _log.warning("%s: %s: %d damaged packets are left out", self.path, name, number)
 
@@ -227,38 +179,3 @@ class VideoWriter:
                 raise
             self._refused[f"{stream.type} stream {stream.index}"] += 1
             _log.debug("%s", error)
-
-
-def _plan(suffix: str, info: ClipInfo, shape: OutputShape, encoding: Encoding) -> MuxPlan:
-    """Return the plan of an output without other streams.
-
-    Raises:
-        MediaError: If encoder and pixel format do not fit each other.
-    """
-    is_y4m = suffix == ".y4m"
-    codec, settings = ("wrapped_avframe", {}) if is_y4m else (encoding.codec, encoding.settings())
-    offered = Y4M_FORMATS if is_y4m else tuple(f.name for f in find_encoder(codec).video_formats or ())
-    if info.mastering is not None and not is_y4m:
-        settings = info.mastering.add_to(codec, settings) or settings
-    pix_fmt = (
-        check_pix_fmt(encoding.pix_fmt)
-        if encoding.pix_fmt
-        else choose_pix_fmt(offered, info.pix_fmt, shape.height, shape.width)
-    )
-    if offered and pix_fmt not in offered:
-        raise MediaError(f"--pix-fmt {pix_fmt}: {codec} takes {', '.join(offered)}")
-    colour, time_base = colour_for(pix_fmt, info.colour, shape.height, shape.width), shape.time_base
-    if is_y4m:  # it has one rate, and readers take untagged siting for JPEG's
-        colour, time_base = replace(colour, siting=colour.siting or LEFT), 1 / shape.rate
-    return MuxPlan(
-        suffix=suffix,
-        codec=codec,
-        settings=settings,
-        pix_fmt=pix_fmt,
-        colour=colour,
-        height=shape.height,
-        width=shape.width,
-        rate=shape.rate,
-        time_base=time_base,
-        sample_aspect=info.sample_aspect,
-    )

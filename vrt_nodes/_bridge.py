@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import vrt_core as core
     from vrt_core import hardware, models
-    from vrt_media import audio, clip, colour, container, encoding, formats, part_file, reader, timeline, writer
+    from vrt_media import (
+        audio,
+        clip,
+        colour,
+        container,
+        encoding,
+        formats,
+        output_plan,
+        part_file,
+        reader,
+        timeline,
+        writer,
+    )
 else:
 
     def _import(name: str) -> ModuleType:
@@ -25,12 +37,13 @@ else:
         "container",
         "encoding",
         "formats",
+        "output_plan",
         "part_file",
         "reader",
         "timeline",
         "writer",
     )
-    audio, clip, colour, container, encoding, formats, part_file, reader, timeline, writer = (
+    audio, clip, colour, container, encoding, formats, output_plan, part_file, reader, timeline, writer = (
         _import(f"vrt_media.{name}") for name in _NAMES
     )
 
@@ -44,6 +57,7 @@ __all__ = [
     "formats",
     "hardware",
     "models",
+    "output_plan",
     "part_file",
     "reader",
     "timeline",

@@ -14,7 +14,7 @@ from comfy_api.latest import InputImpl, io
 from PIL import Image
 from torch import Tensor
 
-from ._bridge import clip, container, formats, writer
+from ._bridge import clip, container, formats, output_plan
 from .execution import check_images
 from .run_progress import RunProgress
 from .video_io import TensorReader, open_video, open_writer, temporary_file
@@ -117,7 +117,7 @@ def _copy(source: VideoReader | TensorReader, progress: RunProgress) -> Path:
     """Encode a video into a temporary file; return its path."""
     info = source.info
     progress.start(info.num_frames)
-    shape = writer.OutputShape(height=info.height, width=info.width, rate=info.rate, time_base=info.time_base)
+    shape = output_plan.OutputShape(height=info.height, width=info.width, rate=info.rate, time_base=info.time_base)
     path = temporary_file("compare", ".mp4")
     with open_writer(path, source, shape, DEFAULT_CRF, progress.warn_user) as output:
         for n, frame in enumerate(source.frames(output.copy)):

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import folder_paths
 from comfy_api.latest import InputImpl
 
-from ._bridge import audio, clip, colour, core, encoding, formats, reader, writer
+from ._bridge import audio, clip, colour, core, encoding, formats, output_plan, reader, writer
 from .audio import WaveformTrack
 
 if TYPE_CHECKING:
     from vrt_media.clip import TimedFrame
+    from vrt_media.output_plan import OutputShape
     from vrt_media.reader import VideoReader
-    from vrt_media.writer import OutputShape, VideoWriter
+    from vrt_media.writer import VideoWriter
 
 BT709 = colour.Colour(matrix=colour.BT709, full_range=False, primaries=1, transfer=1, siting=colour.LEFT)
 """Colour of everything that the nodes write."""
@@ -154,7 +155,7 @@ def open_writer(
     for stream in streams:
         if note := audio.conversion_note(stream.codec_context):
             warn_user(f"audio stream {stream.index}: {note}")
-    output = writer.VideoWriter(
+    plan = output_plan.plan_output(
         path,
         replace(source.info, colour=BT709, pix_fmt="yuv420p", mastering=None),
         shape,
@@ -163,8 +164,9 @@ def open_writer(
         encode_audio=True,
         crash_safe=False,
     )
-    for line in output.left_out:
+    for line in plan.left_out:
         warn_user(f"left out: {line}")
+    output = writer.VideoWriter(plan)
     if isinstance(source, TensorReader):
         try:
             source.add_audio(output)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import InputImpl, io
 from torch import Tensor
 
-from ._bridge import timeline, writer
+from ._bridge import output_plan, timeline
 from .execution import ONE_FRAME, comfyui_out_of_memory, run_options
 from .loaded_model import LoadedModel, make_restorer
 from .run_progress import RunProgress
@@ -89,7 +89,7 @@ def _restore(
     num_frames = None if info.num_frames is None else factor * info.num_frames
     progress.start(num_frames, restorer, (info.height, info.width))
     times = timeline.Timeline(time_base=info.time_base, frame_duration=info.frame_duration, factor=factor)
-    shape = writer.OutputShape(
+    shape = output_plan.OutputShape(
         height=restorer.scale * info.height,
         width=restorer.scale * info.width,
         rate=factor * info.rate,

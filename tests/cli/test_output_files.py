@@ -1,6 +1,5 @@
 """What `vrt restore` writes, and what it leaves alone: inputs, parts of other jobs, an output that it cannot finish."""
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +12,18 @@ from tests.helpers.identity import identity_restorer
 from tests.helpers.image_files import read_image_file, write_image_file
 from tests.helpers.video_files import make_video, picture, read_planes
 from tests.helpers.vrt_restore import VrtRestore
-from vrt_media import image_writer
+from vrt_jobs import segments
+from vrt_jobs.disk import DurableFile
 from vrt_media.clip import MediaError
 from vrt_media.part_file import PartFile
+
+
+def join(vrt: VrtRestore, out: Path) -> Path:
+    """Join what a job that ended early has finished; return the file or folder."""
+    result = vrt.run("join", f"{out}.vrt")
+    assert result.exit_code == 0, result.stderr
+    return out.with_name(f"{out.stem}.part{out.suffix}")
+
 
 # --- names that exist already ---
 
@@ -99,21 +107,24 @@ def folder_of_images(folder: Path, num_images: int) -> Path:
 
 @pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
 def test_a_failure_leaves_the_old_output(tmp_path: Path, vrt: VrtRestore, name: str) -> None:
-    clip, out, part = make_video(tmp_path / "in.mkv"), tmp_path / name, tmp_path / name.replace(".", ".part.")
+    clip, out = make_video(tmp_path / "in.mkv"), tmp_path / name
     out.write_bytes(b"old")
     result = vrt(clip, "-o", out, "-y", restorer=failing_restorer(7))
     assert out.read_bytes() == b"old"
-    assert f"failed: 7 frames kept in {part}" in result.stderr
-    assert len(read_planes(part)) == 7
+    assert f"failed: 7 frames are in {out}.vrt; the same command goes on" in result.stderr
+    assert len(read_planes(join(vrt, out))) == 7
+    assert out.read_bytes() == b"old"
 
 
 def test_a_failure_leaves_the_old_images(tmp_path: Path, vrt: VrtRestore) -> None:
     clip, out = folder_of_images(tmp_path / "in", 4), folder_of_images(tmp_path / "out", 4)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     result = vrt(clip, "-o", out, "-y", restorer=failing_restorer(2))
-    assert f"failed: 2 frames kept in {out / 'out.part'}" in result.stderr
-    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
-    assert len(list((out / "out.part").iterdir())) == 2
+    assert f"failed: 2 frames are in {out}.vrt" in result.stderr
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert len(list(join(vrt, out).iterdir())) == 2
+    assert vrt(clip, "-o", out, "-y").exit_code == 0
+    assert len(list(out.iterdir())) == 4
 
 
 def test_images_are_replaced_at_the_end(tmp_path: Path, vrt: VrtRestore) -> None:
@@ -124,14 +135,14 @@ def test_images_are_replaced_at_the_end(tmp_path: Path, vrt: VrtRestore) -> None
     assert len(list(out.iterdir())) == 4
 
 
-def test_ctrl_c_leaves_the_old_output(tmp_path: Path) -> None:
-    clip, out = make_video(tmp_path / "in.mkv", num_frames=30), tmp_path / "out.mkv"
+def test_ctrl_c_leaves_the_old_output(tmp_path: Path, vrt: VrtRestore) -> None:
+    clip, out = make_video(tmp_path / "in.mkv", num_frames=60), tmp_path / "out.mkv"
     out.write_bytes(b"old")
     process = start(clip, "-o", out, "-y", pause_at=20)
     messages = stop(process, signal.SIGINT)
     assert out.read_bytes() == b"old"
-    assert f"stopped: 20 frames kept in {tmp_path / 'out.part.mkv'}" in messages
-    assert len(read_planes(tmp_path / "out.part.mkv")) == 20
+    assert f"stopped: 32 frames are in {out}.vrt; the same command goes on" in messages
+    assert len(read_planes(join(vrt, out))) == 32
 
 
 def test_an_output_that_appears_meanwhile_is_left_alone(tmp_path: Path, vrt: VrtRestore) -> None:
@@ -140,35 +151,48 @@ def test_an_output_that_appears_meanwhile_is_left_alone(tmp_path: Path, vrt: Vrt
     assert result.exit_code == 1
     assert f"{out} appeared while the job ran" in result.stderr
     assert out.read_bytes() == b"new"
-    assert len(read_planes(tmp_path / "out.part.mkv")) == 12
+    assert len(read_planes(tmp_path / "out.mkv.vrt" / "out.part.mkv")) == 12
+    assert vrt(clip, "-o", out, "-y", restorer=failing_restorer(0)).exit_code == 0  # the segments are joined again
+    assert len(read_planes(out)) == 12
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mkv", "out.mkv"]
 
 
-def test_a_full_disk_is_reported_with_what_is_there(tmp_path: Path, vrt: VrtRestore, full_disk: Callable) -> None:
-    clip, out = make_video(tmp_path / "in.mkv", num_frames=30), tmp_path / "out.mkv"
-    full_disk(max_bytes=20_000)
-    result = vrt(clip, "-o", out, "--codec", "ffv1")
-    part = tmp_path / "out.part.mkv"
+@pytest.mark.parametrize("fails_at_join", [False, True])
+def test_a_full_disk_costs_nothing(tmp_path: Path, vrt: VrtRestore, full_disk: Callable, fails_at_join: bool) -> None:
+    clip, out = make_video(tmp_path / "in.mkv", num_frames=40), tmp_path / "out.mkv"
+    give_back = full_disk(PartFile if fails_at_join else DurableFile, max_bytes=20_000)
+    passes: list[int] = []
+    result = vrt(clip, "-o", out, "--codec", "ffv1", restorer=identity_restorer(before_pass=passes.append))
     assert result.exit_code == 1
-    assert f"failed: {len(read_planes(part))} frames kept in {part}" in result.stderr
-    assert f"{part}: No space left on device" in result.stderr
-    assert 0 < len(read_planes(part)) < 30
+    assert "No space left on device" in result.stderr
     assert not out.exists()
+    num_finished = 40 if fails_at_join else 0
+    assert f"failed: {num_finished} frames are in {out}.vrt" in result.stderr or not num_finished
+    give_back()
+    passes.clear()
+    assert vrt(clip, "-o", out, "--codec", "ffv1", restorer=identity_restorer(before_pass=passes.append)).exit_code == 0
+    assert len(passes) == 40 - num_finished
+    assert len(read_planes(out)) == 40
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mkv", "out.mkv"]
 
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable:
-    """Return a function that limits the bytes that a part can hold."""
+    """Return a function that limits the bytes of all files of a kind, and returns one that ends that."""
 
-    def limit(max_bytes: int) -> None:
-        write = PartFile.write
+    def limit(kind: type, max_bytes: int) -> Callable:
+        write, written = kind.write, [0]
 
-        def write_some(self: PartFile, data: bytes) -> int:
-            if os.fstat(self.fileno()).st_size + len(data) > max_bytes:
-                self.error = OSError(28, "No space left on device", str(self.path))
-                raise self.error
+        def write_some(self: Any, data: bytes) -> int | None:
+            written[0] += len(data)
+            if written[0] > max_bytes:
+                error = OSError(28, "No space left on device", str(getattr(self, "path", "")))
+                self.error = error
+                raise error
             return write(self, data)
 
-        monkeypatch.setattr(PartFile, "write", write_some)
+        monkeypatch.setattr(kind, "write", write_some)
+        return lambda: monkeypatch.setattr(kind, "write", write)
 
     return limit
 
@@ -184,8 +208,8 @@ def test_frames_before_a_change_of_size_are_restored(tmp_path: Path, vrt: VrtRes
     result = vrt(clip, "-o", out, restorer=identity_restorer(window=10))
     assert result.exit_code == 1
     assert "80x64 pixels, those before it 64x48" in result.stderr
-    assert f"failed: 24 frames kept in {out}" in result.stderr
-    assert len(read_planes(out)) == 24
+    assert f"failed: 24 frames are in {out}.vrt" in result.stderr
+    assert len(read_planes(join(vrt, out))) == 24
 
 
 def test_images_before_a_broken_one_are_restored(tmp_path: Path, vrt: VrtRestore) -> None:
@@ -193,14 +217,14 @@ def test_images_before_a_broken_one_are_restored(tmp_path: Path, vrt: VrtRestore
     (folder / "3.png").write_bytes(b"broken")
     result = vrt(folder, "-o", out, restorer=identity_restorer(window=4))
     assert result.exit_code == 1
-    assert f"failed: 3 frames kept in {out}" in result.stderr
-    assert sorted(p.name for p in out.iterdir()) == ["0.png", "1.png", "2.png"]
+    assert f"failed: 3 frames are in {out}.vrt" in result.stderr
+    assert sorted(p.name for p in join(vrt, out).iterdir()) == ["0.png", "1.png", "2.png"]
 
 
 def test_an_image_that_does_not_fit_is_not_kept(
     tmp_path: Path, vrt: VrtRestore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clip, out, encode = folder_of_images(tmp_path / "in", 4), tmp_path / "out", image_writer.encode_image
+    clip, out, encode = folder_of_images(tmp_path / "in", 4), tmp_path / "out", segments.encode_image
     numbers = iter(range(4))
 
     def fail_at_two(*arguments: Any) -> bytes:
@@ -208,8 +232,8 @@ def test_an_image_that_does_not_fit_is_not_kept(
             raise OSError(28, "No space left on device")
         return encode(*arguments)
 
-    monkeypatch.setattr(image_writer, "encode_image", fail_at_two)
+    monkeypatch.setattr(segments, "encode_image", fail_at_two)
     result = vrt(clip, "-o", out)
     assert result.exit_code == 1
-    assert f"failed: 2 frames kept in {out}" in result.stderr
-    assert sorted(path.name for path in out.iterdir()) == ["0.png", "1.png"]
+    assert f"failed: 2 frames are in {out}.vrt" in result.stderr
+    assert sorted(path.name for path in join(vrt, out).iterdir()) == ["0.png", "1.png"]

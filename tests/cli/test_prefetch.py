@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from vrt_cli.prefetch import BackgroundWriter, Prefetcher, max_waiting_frames
 from vrt_core import Cancelled
 from vrt_core.hardware import DeviceStream
+from vrt_jobs.prefetch import BackgroundWriter, Prefetcher, max_waiting_frames
 
 STREAM = DeviceStream(torch.device("cpu"))
 FRAME = torch.zeros(3, 2, 2)

@@ -11,7 +11,6 @@ from tests.helpers.identity import identity_restorer
 from tests.helpers.sound_files import add_sound
 from tests.helpers.video_files import make_video, needs_ffmpeg, read_packets, read_planes
 from tests.helpers.vrt_restore import VrtRestore
-from vrt_media.part_file import PartFile
 
 PCM = ("pcm_s16le", "s16")
 
@@ -84,15 +83,15 @@ def test_y4m_files_are_written(tmp_path: Path, vrt: VrtRestore) -> None:
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path, vrt: VrtRestore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: PartFile, target: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(target))
+    def refuse(self: Path, *arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr(PartFile, "__init__", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)  # permissions do not bind root
     passes: list[int] = []
     restorer = identity_restorer(before_pass=passes.append)
     result = vrt(make_video(tmp_path / "in.mkv"), "-o", tmp_path / "out.mkv", restorer=restorer)
     assert result.exit_code == 1
-    assert "out.mkv: Permission denied" in result.stderr
+    assert "out.mkv.vrt: Permission denied" in result.stderr
     assert passes == []
 
 

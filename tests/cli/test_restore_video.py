@@ -24,8 +24,8 @@ from tests.helpers.video_files import (
     read_stamps,
 )
 from tests.helpers.vrt_restore import VrtRestore
-from vrt_cli.job import run
-from vrt_cli.prefetch import max_waiting_frames
+from vrt_jobs.pipeline import run
+from vrt_jobs.prefetch import max_waiting_frames
 from vrt_media.encoding import choose_pix_fmt
 from vrt_media.reader import Trim, VideoReader
 from vrt_media.timeline import as_fraction
@@ -271,9 +271,9 @@ def test_memory_does_not_grow_with_the_clip(tmp_path: Path) -> None:
     max_alive = 0
 
     class WatchedReader(VideoReader):
-        def frames(self, on_packet):
+        def frames(self, on_packet, **options):
             nonlocal max_alive
-            for frame in super().frames(on_packet):
+            for frame in super().frames(on_packet, **options):
                 alive.add(frame.rgb)
                 max_alive = max(max_alive, len(alive))
                 yield frame
@@ -285,6 +285,7 @@ def test_memory_does_not_grow_with_the_clip(tmp_path: Path) -> None:
             self.num_frames += 1
 
         def copy(self, packet): ...
+        def cut_short(self): ...
         def close(self, *, complete=True): ...
         def discard(self): ...
 

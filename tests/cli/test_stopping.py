@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.damaged_files import overwrite
 from tests.helpers.identity import RecordingRestorer, identity_restorer
-from tests.helpers.video_files import make_video, psnr, read_packets, read_planes
+from tests.helpers.video_files import make_video, read_packets, read_planes
 from tests.helpers.vrt_restore import VrtRestore
 from vrt_cli.interrupt import Interrupt
 from vrt_core import Cancelled
@@ -54,52 +54,87 @@ def failing_restorer(fail_at: int) -> RecordingRestorer:
 
 
 @pytest.mark.parametrize(("signum", "suffix"), [(signal.SIGINT, ".mp4"), (signal.SIGTERM, ".mkv")])
-def test_ctrl_c_leaves_a_playable_file(tmp_path: Path, signum: signal.Signals, suffix: str) -> None:
+def test_the_same_command_goes_on_after_a_signal(
+    tmp_path: Path, vrt: VrtRestore, signum: signal.Signals, suffix: str
+) -> None:
+    """SIGINT waits for the end of the segment, SIGTERM does not."""
     clip = make_video(tmp_path / "in.mp4", codec="libx264", num_frames=60, audio=True)
-    out = tmp_path / f"out{suffix}"
+    out, whole = tmp_path / f"out{suffix}", tmp_path / f"whole{suffix}"
     process = start(clip, "-o", out, pause_at=20)
     messages = stop(process, signum)
     assert process.returncode == 128 + signum, messages
-    assert not (tmp_path / f"out.part{suffix}").exists()
-    frames = read_planes(out)
-    assert len(frames) == 20
-    assert f"stopped: 20 frames kept in {out}" in messages
-    scores = [psnr(a, b) for a, b in zip(read_planes(clip), frames, strict=False)]
-    assert min(scores) > 38
-    sound = [float(seconds) for seconds, _ in read_packets(out)]
-    assert len(sound) > 20  # 47 packets a second against 25 frames
-    assert 20 / 25 - 0.1 < max(sound) < 20 / 25  # it ends with the video
+    num_finished = 32 if signum == signal.SIGINT else 20
+    assert f"stopped: {num_finished} frames are in {out}.vrt; the same command goes on" in messages
+    assert not out.exists()
+    part = tmp_path / f"out.part{suffix}"
+    assert vrt.run("join", f"{out}.vrt").exit_code == 0
+    assert len(read_planes(part)) == num_finished
+    sound = [float(seconds) for seconds, _ in read_packets(part)]
+    assert num_finished / 25 - 0.1 < max(sound) < num_finished / 25  # it ends with the video
+    passes: list[int] = []
+    result = vrt(clip, "-o", out, restorer=identity_restorer(before_pass=passes.append))
+    assert result.exit_code == 0, result.stderr
+    finished = num_finished // 16 * 16
+    assert f"going on after {finished} finished frames" in result.stderr
+    assert len(passes) == 60 - finished
+    assert vrt(clip, "-o", whole).exit_code == 0
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["in.mp4", out.name, part.name, whole.name])
 
 
-def test_ctrl_c_before_the_first_frame_leaves_nothing(tmp_path: Path) -> None:
+def test_a_signal_before_the_first_frame_leaves_nothing(tmp_path: Path) -> None:
     clip, out = make_video(tmp_path / "in.mp4", codec="libx264"), tmp_path / "out.mp4"
     process = start(clip, "-o", out, pause_at=0)
-    messages = stop(process, signal.SIGINT)
-    assert process.returncode == 130
+    messages = stop(process, signal.SIGTERM)
+    assert process.returncode == 128 + signal.SIGTERM
     assert "stopped: nothing was written" in messages
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_killed_process_leaves_a_playable_part(tmp_path: Path, suffix: str) -> None:
+def test_the_same_command_goes_on_after_a_kill(tmp_path: Path, vrt: VrtRestore, suffix: str) -> None:
     clip = make_video(tmp_path / "in.mkv", num_frames=130)
-    out, part = tmp_path / f"out{suffix}", tmp_path / f"out.part{suffix}"
+    out, whole = tmp_path / f"out{suffix}", tmp_path / f"whole{suffix}"
     process = start(clip, "-o", out, "--preset", "ultrafast", pause_at=120)
     process.kill()
     process.communicate()
     assert not out.exists()
+    passes: list[int] = []
+    assert (
+        vrt(clip, "-o", out, "--preset", "ultrafast", restorer=identity_restorer(before_pass=passes.append)).exit_code
+        == 0
+    )
+    assert 10 <= len(passes) <= 130 - 64  # up to 32 frames wait for the encoder, so up to three segments
+    assert vrt(clip, "-o", whole, "--preset", "ultrafast").exit_code == 0
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_pipes_leave_a_playable_part(tmp_path: Path) -> None:
+    """An input that cannot be read again is restored in one pass."""
+    clip = make_video(tmp_path / "in.y4m", codec="wrapped_avframe", num_frames=130)
+    out, part = tmp_path / "out.mkv", tmp_path / "out.part.mkv"
+    command = [sys.executable, "-m", "tests.cli.identity_vrt", "-1", "restore", "-", "-o", str(out)]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None
+    data = clip.read_bytes()
+    process.stdin.write(data[: len(data) * 9 // 10])
+    process.stdin.flush()
+    while not part.exists() or part.stat().st_size < 5000:  # events: the file grows
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
     reader = VideoReader(part)
-    num_frames = sum(1 for _ in reader.frames(lambda packet: None))
+    assert sum(1 for _ in reader.frames(lambda packet: None)) > 0
     reader.close()
-    assert 25 <= num_frames <= 120  # some wait for the encoder, those of the last second for the muxer
 
 
 def test_a_failure_keeps_what_was_finished(tmp_path: Path, vrt: VrtRestore) -> None:
     clip, out = make_video(tmp_path / "in.mkv", audio=True), tmp_path / "out.mp4"
     result = vrt(clip, "-o", out, restorer=failing_restorer(7))
     assert isinstance(result.exception, RuntimeError)  # a fault of the program, hence with its traceback
-    assert f"failed: 7 frames kept in {out}" in result.stderr
-    assert len(read_planes(out)) == 7
+    assert f"failed: 7 frames are in {out}.vrt" in result.stderr
+    assert vrt.run("join", f"{out}.vrt", "-o", tmp_path / "some.mp4").exit_code == 0
+    assert len(read_planes(tmp_path / "some.mp4")) == 7
 
 
 def test_a_failure_before_the_first_frame_leaves_nothing(tmp_path: Path, vrt: VrtRestore) -> None:
@@ -126,7 +161,9 @@ def test_strict_stops_at_damage(tmp_path: Path, vrt: VrtRestore) -> None:
     result = vrt(clip, "-o", tmp_path / "out.mkv", "--strict")
     assert result.exit_code == 1
     assert "in.mkv is damaged: 1 frame (from 0.600 s on) cannot be decoded" in result.stderr
-    assert len(read_planes(tmp_path / "out.mkv")) == 15
+    assert "failed: 15 frames are in" in result.stderr
+    assert vrt.run("join", tmp_path / "out.mkv.vrt").exit_code == 0
+    assert len(read_planes(tmp_path / "out.part.mkv")) == 15
     result = vrt(clip, "-o", tmp_path / "all.mkv", "--quiet")
     assert result.exit_code == 3
     assert "damaged input: 5 frames (from 0.600 s on) cannot be decoded: the frame before is repeated" in result.stderr
@@ -139,6 +176,20 @@ def default_sigint() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("default_sigint")
+def test_a_patient_job_stops_at_once_at_the_second_signal() -> None:
+    with Interrupt(patient=True) as interrupt:
+        os.kill(os.getpid(), signal.SIGINT)
+        interrupt.raise_if_cancelled()
+        with pytest.raises(Cancelled, match="SIGINT"):
+            interrupt.raise_if_requested()
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Cancelled, match="SIGINT"):
+            interrupt.raise_if_cancelled()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.mark.usefixtures("default_sigint")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("vrt_core", "vrt_media", "vs_plugin", "vrt_cli", "vrt_train", "vrt_nodes")
+PACKAGES = ("vrt_core", "vrt_media", "vrt_jobs", "vs_plugin", "vrt_cli", "vrt_train", "vrt_nodes")
 HOSTS = {"vapoursynth", "comfy", "comfy_api", "folder_paths", "nodes", "server"}
 """Modules of the programs that load the front ends."""
 

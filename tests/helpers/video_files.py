@@ -11,6 +11,7 @@ import pytest
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
+from vrt_media.scheduling import unchanged_scheduling
 from vrt_media.timeline import as_fraction
 
 H, W = 48, 64
@@ -67,6 +68,8 @@ def make_video(
             context.colorspace, context.color_range, context.color_primaries, context.color_trc = tags
         if rotation:
             video.set_display_rotation(rotation)
+        with unchanged_scheduling():
+            context.open(strict=False)
         sound = cast(AudioStream, container.add_stream("aac", rate=48000)) if audio else None
         for n in range(num_frames):
             source = av.VideoFrame.from_ndarray(picture(n, *size), format="rgb24")

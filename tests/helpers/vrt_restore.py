@@ -21,11 +21,16 @@ class VrtRestore:
 
     def __call__(self, *arguments: str | Path, restorer: Restorer | None = None) -> Result:
         """Run the command with these arguments; by default, the restorer returns its input."""
-        from vrt_cli.main import app
 
         def load_restorer(name: str, options: RestoreOptions, **overrides: Any) -> Restorer:
             self.options = options
             return restorer or identity_restorer()
 
         self._monkeypatch.setattr(vrt_core, "load_restorer", load_restorer)
-        return CliRunner().invoke(app, ["restore", *map(str, arguments), "--model", "same"])
+        return self.run("restore", *arguments, "--model", "same")
+
+    def run(self, *arguments: str | Path) -> Result:
+        """Run any command."""
+        from vrt_cli.main import app
+
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])

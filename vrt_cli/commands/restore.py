@@ -1,7 +1,5 @@
-"""`vrt restore`: restores a video or a folder of images."""
+"""`vrt restore`: restores videos and folders of images."""
 
-from contextlib import closing
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,18 +7,11 @@ import typer
 
 from vrt_core import RestoreOptions
 
-from ..progress import count, make_console
+from ..progress import make_console
 from . import restore_arguments as arguments
 
 if TYPE_CHECKING:  # at run time, imported where needed: `vrt --help` does not load torch
     from vrt_core import Restorer
-    from vrt_core.options import Sigma
-    from vrt_media.clip import ClipInfo, FrameReader, FrameWriter
-
-    from ..outputs import OutputTarget
-
-EXIT_DAMAGED = 3
-"""Exit code of a job that restored all frames that could be decoded, of an input with others."""
 
 
 def register(app: typer.Typer) -> None:
@@ -29,9 +20,11 @@ def register(app: typer.Typer) -> None:
 
 
 def restore(
-    clip: arguments.Clip,
-    output: arguments.Output,
+    clips: arguments.Clips,
     model: arguments.Model,
+    output: arguments.Output = None,
+    out_dir: arguments.OutDir = None,
+    out_suffix: arguments.OutSuffix = None,
     sigma: arguments.SigmaText = None,
     device: arguments.Device = "auto",
     precision: arguments.Precision = "auto",
@@ -52,27 +45,26 @@ def restore(
     pix_fmt: arguments.PixFmt = None,
     codec_option: arguments.CodecOptions = None,
     overwrite: arguments.Overwrite = False,
+    restart: arguments.Restart = False,
+    segment_frames: arguments.SegmentFrames = None,
     quiet: arguments.Quiet = False,
+    json: arguments.Json = False,
 ) -> None:
-    """Restore a video or a folder of images.
+    """Restore videos and folders of images.
 
     Audio and subtitles are copied, colour tags and time stamps kept.
 
-    Ctrl-C finishes the file with the frames done so far. Exit codes: 0, 1 for a failure, 2 for wrong usage, 3 if frames
-    of the input are damaged or missing, 130 after Ctrl-C.
+    A video is restored in segments, which lie in the folder OUT.vrt until the last one is done. The same command again
+    goes on after the last finished segment. Ctrl-C stops after the segment in work, a second Ctrl-C at once; vrt join
+    makes a file of what is there.
+
+    Exit codes: 0, 1 for a failure, 2 for wrong usage, 3 if frames of an input are damaged or missing, 130 after Ctrl-C.
     """
+    from vrt_jobs.request import JobRequest
     from vrt_media.encoding import Encoding, default_codec
 
-    from ..outputs import OutputTarget, check_output
+    from ..session import Session
 
-    encoding = Encoding(
-        codec=codec or default_codec(output),
-        crf=crf,
-        preset=preset,
-        pix_fmt=pix_fmt,
-        options=dict(map(arguments.parse_codec_option, codec_option or ())),
-    )
-    rate = arguments.parse_rate(fps)
     options = RestoreOptions(
         device=device,
         precision=precision,
@@ -85,12 +77,47 @@ def restore(
         sigma_255=arguments.parse_sigma(sigma),
         cuts=arguments.parse_cuts(cuts, start),
     )
-    check_output(output, clip, overwrite=overwrite)  # before the model is loaded
-    restorer = _load_restorer(model, options)
+    requests = [
+        JobRequest(
+            clip=clip,
+            output=out,
+            encoding=Encoding(
+                codec=codec or default_codec(out),
+                crf=crf,
+                preset=preset,
+                pix_fmt=pix_fmt,
+                options=dict(map(arguments.parse_codec_option, codec_option or ())),
+            ),
+            options=options,
+            start=start,
+            frames=frames,
+            rate=arguments.parse_rate(fps),
+            strict=strict,
+            overwrite=overwrite,
+            segment_frames=segment_frames,
+            restart=restart,
+        )
+        for clip, out in _pairs(clips, output, out_dir, out_suffix)
+    ]
     label = Path(model).stem if Path(model).is_file() else model
-    with closing(_open_reader(clip, restorer, rate=rate, start=start, limit=frames, strict=strict)) as reader:
-        target = OutputTarget(output, reader, restorer, encoding, overwrite=overwrite)
-        _run_job(reader, restorer, target, label=label, quiet=quiet, sigma_255=options.sigma_255)
+    session = Session(make_console(soft_wrap=True, highlight=False), label=label, quiet=quiet, json=json)
+    session.run(requests, lambda: _load_restorer(model, options))
+
+
+def _pairs(clips: list[str], output: str | None, out_dir: Path | None, suffix: str | None) -> list[tuple[str, str]]:
+    """Return each clip with its output."""
+    from vrt_jobs.queue import expand_inputs, outputs_in
+
+    if (output is None) == (out_dir is None):
+        raise typer.BadParameter("give either -o OUT, or --out-dir for several inputs", param_hint="--output")
+    if output is not None:
+        if len(clips) > 1:
+            raise typer.BadParameter(f"{len(clips)} inputs have one output; give --out-dir", param_hint="--output")
+        return [(clips[0], output)]
+    assert out_dir is not None
+    out_dir.mkdir(parents=True, exist_ok=True)
+    inputs = expand_inputs(clips)
+    return list(zip(inputs, outputs_in(out_dir, inputs, suffix), strict=True))
 
 
 def _load_restorer(model: str, options: RestoreOptions) -> "Restorer":
@@ -103,85 +130,3 @@ def _load_restorer(model: str, options: RestoreOptions) -> "Restorer":
     if not restorer.needs_sigma and options.sigma_255 is not None:
         raise typer.BadParameter(f"{model} takes no noise level; leave it out", param_hint="--sigma")
     return restorer
-
-
-def _run_job(
-    reader: "FrameReader",
-    restorer: "Restorer",
-    target: "OutputTarget",
-    *,
-    label: str,
-    quiet: bool,
-    sigma_255: "Sigma | None",
-) -> None:
-    """Run the job under a progress bar, and report how it ended."""
-    from vrt_media.reader import VideoReader
-
-    from ..interrupt import Interrupt
-    from ..job import Stopped, run
-    from ..progress import FrameProgress
-
-    console = make_console(soft_wrap=True, highlight=False)
-
-    def say(line: str, *, always: bool = False) -> None:
-        if always or not quiet:
-            console.print(line, markup=False)
-
-    def report_damage() -> bool:
-        damage = reader.damage.lines() if isinstance(reader, VideoReader) else []
-        for line in damage:
-            say(f"damaged input: {line}", always=True)
-        return bool(damage)
-
-    total = reader.info.num_frames
-    total_out = None if total is None else total * restorer.frame_factor
-    with Interrupt() as interrupt, FrameProgress(console, label=label, total=total_out, quiet=quiet) as bar:
-
-        def open_writer() -> "FrameWriter":
-            writer = target.open()
-            say(f"{label} on {restorer.device}: {_describe(reader.info)} -> {target.description}")
-            for line in target.notes:
-                say(line, always=True)
-            return writer
-
-        try:
-            run(
-                reader,
-                restorer,
-                open_writer,
-                on_frame=bar.on_frame,
-                check=interrupt.raise_if_cancelled,
-                on_step=bar.on_step,
-                sigma_255=sigma_255,
-            )
-        except Stopped:
-            report_damage()
-            say(f"stopped: {target.describe_result()}", always=True)
-            raise typer.Exit(interrupt.exit_code) from None
-        except Exception:
-            report_damage()
-            if bar.num_frames:
-                say(f"failed: {target.describe_result()}", always=True)
-            raise
-        summary = bar.summary
-    say(f"{summary} -> {target.name}")
-    if report_damage():
-        raise typer.Exit(EXIT_DAMAGED)
-
-
-def _open_reader(
-    clip: str, restorer: "Restorer", *, rate: Fraction, start: int, limit: int | None, strict: bool
-) -> "FrameReader":
-    from vrt_media.clip import IMAGE_SUFFIXES
-    from vrt_media.images import ImageReader
-    from vrt_media.reader import Trim, VideoReader
-
-    path = Path(clip)
-    if clip != "-" and (path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES):
-        return ImageReader(path, rate=rate, start=start, limit=limit, device=restorer.device)
-    return VideoReader(clip, Trim(start_frame=start, max_frames=limit), device=restorer.device, strict=strict)
-
-
-def _describe(info: "ClipInfo") -> str:
-    length = "" if info.num_frames is None else f", {count(info.num_frames, 'frame')}"
-    return f"{info.width}x{info.height} {info.pix_fmt}{length}"

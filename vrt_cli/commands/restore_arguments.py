@@ -35,12 +35,20 @@ def _output(*flags: str, help: str, **facts: Any) -> Any:
     return typer.Option(*flags, help=help, rich_help_panel="Output", **facts)
 
 
-Clip = Annotated[
-    str, typer.Argument(metavar="IN", help="Video, folder of images, image, or - for y4m on standard input.")
+Clips = Annotated[
+    list[str],
+    typer.Argument(metavar="IN...", help="Video, folder of images, image, or - for y4m on standard input."),
 ]
 Output = Annotated[
-    str,
+    str | None,
     typer.Option("--output", "-o", metavar="OUT", help="Video (.mkv, .mp4, ...), folder for PNGs, .png, or - for y4m."),
+]
+OutDir = Annotated[
+    Path | None,
+    _output("--out-dir", metavar="FOLDER", help="For several inputs: files, patterns, folders of videos."),
+]
+OutSuffix = Annotated[
+    str | None, _output("--out-suffix", metavar=".mkv", help="Container of the outputs in --out-dir; as the inputs.")
 ]
 Model = Annotated[str, typer.Option("--model", "-m", help="Name (vrt models lists them) or weights file.")]
 SigmaText = Annotated[
@@ -79,6 +87,12 @@ CodecOptions = Annotated[
 Strict = Annotated[bool, _input("Stop at the first damaged frame, instead of repeating the frame before it.")]
 
 Overwrite = Annotated[bool, _output("-y", help="Replace what is there.")]
+Restart = Annotated[bool, _output("--restart", help="Discard what an earlier run of this output has finished.")]
+SegmentFrames = Annotated[
+    int | None,
+    _output("--segment-frames", min=1, metavar="COUNT", help="Frames of a segment; whole windows of 16 or more."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard error, for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 
 

@@ -17,6 +17,10 @@ RaiseIfCancelled = Callable[[], object]
 """Called before every pass and every block of the network; raises to cancel."""
 
 
+def never_cancel() -> None:
+    """Do nothing; the default of ``RaiseIfCancelled``."""
+
+
 class PassCounter:
     """Passes of one network."""
 
@@ -58,7 +62,7 @@ class RunContext:
     key_prefix: tuple[Hashable, ...] = ()
     """Beginning of the network's keys in the cache, which several networks share."""
     counter: PassCounter = field(default_factory=PassCounter)
-    raise_if_cancelled: RaiseIfCancelled = lambda: None
+    raise_if_cancelled: RaiseIfCancelled = never_cancel
 
     def cached(self, key: tuple[Hashable, ...], compute: Callable[[], _V]) -> _V:
         """Return the result of ``compute``, from the cache if there is one that has it for this noise level."""

@@ -33,8 +33,15 @@ class ModelRunner(ABC):
 
     frame_factor: int
     """Output frames per input frame."""
-    stride_frames: int
-    """Input frames from one window to the next."""
+    window_frames: int
+    """Frames of a whole window."""
+    overlap_frames: int
+    """Frames that two windows share."""
+
+    @property
+    def stride_frames(self) -> int:
+        """Input frames from one window to the next."""
+        return self.window_frames - self.overlap_frames
 
     def __init__(self, card: ModelCard, executor: TileExecutor) -> None:
         """Check that card and network fit each other.
@@ -80,6 +87,10 @@ class ModelRunner(ABC):
         """Return the tile size (height, width), in pixels, for frames of this size."""
         return self._executor.tiling(self.padded_size(height, width)).tile
 
+    def use_tile(self, height: int, width: int, size: TileSize) -> None:
+        """Set the tile size (height, width), in pixels, for frames of this size, until memory runs out."""
+        self._executor.use_tile(self.padded_size(height, width), size)
+
     def num_tiles(self, height: int, width: int) -> int:
         """Return the number of tiles of a frame of this size."""
         return len(self._executor.tiling(self.padded_size(height, width)))
@@ -111,7 +122,6 @@ class FrameRestorer(ModelRunner):
         super().__init__(card, executor)
         check_window(window_frames, overlap_frames)
         self.window_frames, self.overlap_frames = window_frames, overlap_frames
-        self.stride_frames = window_frames - overlap_frames
 
     def make_plan(self, num_frames: int, cuts: Sequence[int], num_held_frames: int = 1) -> StreamablePlan:
         """Return the windows of a clip; the last may be short, but not shorter than the attention window."""
@@ -161,7 +171,8 @@ class FrameRestorer(ModelRunner):
 class FrameInterpolator(ModelRunner):
     """A network that computes the frame between two: twice the frames, the source frames among them unchanged."""
 
-    frame_factor, stride_frames = 2, 1
+    frame_factor = 2
+    window_frames, overlap_frames = INTERPOLATION_FRAMES, INTERPOLATION_FRAMES - 1
 
     def make_plan(self, num_frames: int, cuts: Sequence[int], num_held_frames: int = 1) -> StreamablePlan:
         """Return the windows of a clip, one for each source frame."""

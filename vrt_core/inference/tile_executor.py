@@ -88,8 +88,12 @@ class TileExecutor:
     def tiling(self, size: TileSize) -> Tiling:
         """Return the tiling of padded frames (H, W): the same for every call, until memory runs out."""
         if size not in self._tilings:
-            self._tilings[size] = self._make_tiling(size, self._choose_tile(size) if self._tile is None else self._tile)
+            self.use_tile(size, self._choose_tile(size) if self._tile is None else self._tile)
         return self._tilings[size]
+
+    def use_tile(self, size: TileSize, tile: TileSize) -> None:
+        """Set the tile of padded frames (H, W)."""
+        self._tilings[size] = make_tiling(size, tile, self._overlap_px, self.network.size_multiple_px)
 
     def estimate_bytes(self, num_frames: int, size: TileSize) -> int:
         """Return the peak memory on the network's device for so many padded frames (H, W), without the weights."""
@@ -283,9 +287,6 @@ class TileExecutor:
             tensors.append(torch.stack([pair[crop] for pair in level], dim=1))
         return self._copier.upload(tensors)
 
-    def _make_tiling(self, size: TileSize, tile: TileSize) -> Tiling:
-        return make_tiling(size, tile, self._overlap_px, self.network.size_multiple_px)
-
     def _estimate_pass(self, num_frames: int, tile: TileSize) -> int:
         return estimate_memory(self.network.config, num_frames, *tile, self.dtype, device=self.device)
 
@@ -322,7 +323,7 @@ class TileExecutor:
             "model %s: out of memory with tiles of %dx%d px; going on with %dx%d px, which changes the result a little",
             self.name, *current, *smaller[0],
         )  # fmt: skip
-        self._tilings[size] = self._make_tiling(size, smaller[0])
+        self.use_tile(size, smaller[0])
 
 
 class _TileSums:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -244,3 +244,17 @@ def card_to_json(card: ModelCard) -> str:
     default = ModelCard(name=card.name, task=card.task)
     facts = {k: v for k, v in asdict(card).items() if k in ("name", "task") or v != getattr(default, k)}
     return json.dumps(facts, sort_keys=True)
+
+
+def chain_card(cards: Sequence[ModelCard], scale: int) -> ModelCard:
+    """Return a card for models that run one after the other; the model's own for one."""
+    if len(cards) == 1:
+        return cards[0]
+    licences = dict.fromkeys(card.licence for card in cards)
+    return replace(
+        cards[0],
+        name="+".join(card.name for card in cards),
+        scale=scale,
+        licence=" AND ".join(licences),
+        description="; then: ".join(card.description for card in cards),
+    )

@@ -122,6 +122,11 @@ class BackgroundWriter:
         self._raise_error()
         self._pool.submit(self._run, partial(self._writer.copy, packet))
 
+    def call(self, function: Callable[[], object]) -> None:
+        """Call a function of the writer between frames, in the other thread."""
+        self._raise_error()
+        self._pool.submit(self._run, function)
+
     def finish(self) -> None:
         """Wait until everything is written.
 

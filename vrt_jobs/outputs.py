@@ -1,10 +1,12 @@
 """The output that `-o` names: a video, a y4m pipe, a folder of images, or one image."""
 
+from __future__ import annotations
+
 import itertools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vrt_media.clip import IMAGE_SUFFIXES, FrameReader, FrameWriter, MediaError
 from vrt_media.container import count_packets
@@ -12,14 +14,14 @@ from vrt_media.disk_space import estimate_bytes, shortage
 from vrt_media.encoding import Encoding, bit_depth
 from vrt_media.image_writer import CODECS, ImageWriter, SingleImageWriter
 from vrt_media.images import ImageReader
+from vrt_media.output_plan import OutputPlan, OutputShape, plan_output
 from vrt_media.part_file import MAX_NAME_BYTES
 from vrt_media.reader import VideoReader
-from vrt_media.writer import OutputShape, VideoWriter
+from vrt_media.writer import VideoWriter
 
-from .progress import count
+from .texts import count
 
-if TYPE_CHECKING:
-    from vrt_core import Restorer
+NOTHING = "nothing was written"
 
 
 def is_folder(output: str) -> bool:
@@ -73,27 +75,54 @@ def check_name(path: Path) -> None:
 
 
 class OutputTarget:
-    """The output of one job; opened when the first frame is about to be restored.
+    """The output of one restoration: opened for one pass, or planned for a job in segments.
 
     Attributes:
-        description: Encoder and format, once open.
-        notes: What the user should know: streams that the output cannot hold, and too little space; once open.
+        shape: Size, rate and time base of the output.
+        factor: Output frames per input frame.
+        description: Encoder and format, once opened or planned.
+        notes: What the user should know: streams that the output cannot hold, and too little space; likewise.
     """
 
     def __init__(
-        self, output: str, reader: FrameReader, restorer: "Restorer", encoding: Encoding, *, overwrite: bool
+        self, output: str, reader: FrameReader, encoding: Encoding, *, scale: int, factor: int, overwrite: bool
     ) -> None:
+        """Describe the output.
+
+        Args:
+            output: File, folder of images, or "-".
+            reader: Source.
+            encoding: Encoder of a video.
+            scale: Output height over input height.
+            factor: Output frames per input frame.
+            overwrite: Whether files of the same names are replaced.
+        """
         self._output, self._reader, self._encoding, self._overwrite = output, reader, encoding, overwrite
-        self._factor = restorer.frame_factor
-        self._shape = OutputShape(
-            height=reader.info.height * restorer.scale,
-            width=reader.info.width * restorer.scale,
-            rate=reader.info.rate * self._factor,
-            time_base=reader.info.time_base / self._factor,
+        self.factor = factor
+        self.shape = OutputShape(
+            height=reader.info.height * scale,
+            width=reader.info.width * scale,
+            rate=reader.info.rate * factor,
+            time_base=reader.info.time_base / factor,
         )
         self.description = ""
         self.notes: list[str] = []
         self._writer: FrameWriter | None = None
+
+    @property
+    def path(self) -> Path:
+        """File or folder."""
+        return Path(self._output)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the output is a folder of images."""
+        return is_folder(self._output)
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether images get 16 bits per channel."""
+        return bit_depth(self._reader.info.pix_fmt) > 8
 
     @property
     def name(self) -> str:
@@ -107,66 +136,83 @@ class OutputTarget:
         num_frames = writer.num_frames if writer else 0
         if result is None:
             place = f" written to {self.name}" if num_frames else ""
-            return f"{count(num_frames, 'frame')}{place}" if place else "nothing was written"
+            return f"{count(num_frames, 'frame')}{place}" if place else NOTHING
         if isinstance(writer, VideoWriter):  # frames that wait in the encoder may be lost with the disk
             num_frames = count_packets(result)
         return f"{count(num_frames, 'frame')} kept in {result}"
 
     def open(self) -> FrameWriter:
-        """Open the output.
+        """Open the output for one pass.
 
         Raises:
             MediaError: If format, encoder and container do not fit each other, or if an input would be replaced.
         """
-        is_image = self._output != "-" and Path(self._output).suffix.lower() in CODECS
-        if is_folder(self._output) or is_image:
-            self._writer = self._open_images(single=is_image and not is_folder(self._output))
+        is_image = self._output != "-" and self.path.suffix.lower() in CODECS
+        if self.is_folder:
+            self.plan_images()
+            names = self._names_of_images() or (f"{n:06d}" for n in itertools.count())
+            self._writer = ImageWriter(self.path, names=iter(names), deep=self.is_deep, overwrite=self._overwrite)
+        elif is_image:
+            self._writer = self._open_image()
         else:
-            self._writer = self._open_video()
+            self._writer = VideoWriter(self.plan_video(), overwrite=self._overwrite)
         return self._writer
 
-    def _open_images(self, single: bool) -> ImageWriter | SingleImageWriter:
-        info = self._reader.info
-        num_frames = (info.num_frames or 1) * self._factor
-        if single and num_frames > 1:
-            raise MediaError(f"{self._output} can hold one frame, not {num_frames}; give a folder, or --frames 1")
-        is_deep = bit_depth(info.pix_fmt) > 8
-        self.description = f"{self._shape.width}x{self._shape.height}, {16 if is_deep else 8}-bit images"
-        path = Path(self._output)
-        self._check_inputs([path] if single else [path / f"{name}.png" for name in self._names_of_images()])
-        self._check_space(CODECS[path.suffix.lower() if single else ".png"], "rgb48le" if is_deep else "rgb24")
-        if single:
-            return SingleImageWriter(path, deep=is_deep, overwrite=self._overwrite)
-        names = self._names_of_images() or (f"{n:06d}" for n in itertools.count())
-        return ImageWriter(path, names=iter(names), deep=is_deep, overwrite=self._overwrite)
+    def plan_images(self) -> Callable[[int], str]:
+        """Return the names of the images of a folder, by the number of the frame.
 
-    def _open_video(self) -> VideoWriter:
+        Raises:
+            MediaError: If an input would be replaced.
+        """
+        self.description = f"{self.shape.width}x{self.shape.height}, {16 if self.is_deep else 8}-bit images"
+        names = self._names_of_images()
+        self._check_inputs([self.path / f"{name}.png" for name in names])
+        self._check_space(CODECS[".png"], "rgb48le" if self.is_deep else "rgb24")
+        return names.__getitem__ if names else "{:06d}".format
+
+    def plan_video(self, copies: int = 1) -> OutputPlan:
+        """Plan and rehearse a video.
+
+        Args:
+            copies: How often the output lies on the disk at the same time.
+
+        Raises:
+            MediaError: If format, encoder and container do not fit each other.
+        """
         video = self._reader if isinstance(self._reader, VideoReader) else None
-        writer = VideoWriter(
+        plan = plan_output(
             self._output,
             self._reader.info,
-            self._shape,
+            self.shape,
             self._encoding,
             streams=video.copied_streams if video else (),
             metadata=video.metadata if video else None,
             chapters=video.chapters if video else (),
             attachments=video.attachments if video else (),
-            overwrite=self._overwrite,
         )
         others = video.other_streams if video else []
-        left_out = writer.left_out + [f"{s.type} stream {s.index}" for s in others]
+        left_out = [*plan.left_out, *(f"{s.type} stream {s.index}" for s in others)]
         self.notes += [f"left out: {line}" for line in left_out]
-        self._check_space(writer.codec, writer.pix_fmt)
-        encoder = "y4m" if writer.codec == "wrapped_avframe" else writer.codec
-        self.description = f"{self._shape.width}x{self._shape.height} {writer.pix_fmt}, {encoder}"
-        return writer
+        self._check_space(plan.mux.codec, plan.mux.pix_fmt, copies)
+        encoder = "y4m" if plan.mux.is_y4m else plan.mux.codec
+        self.description = f"{self.shape.width}x{self.shape.height} {plan.mux.pix_fmt}, {encoder}"
+        return plan
+
+    def _open_image(self) -> SingleImageWriter:
+        num_frames = (self._reader.info.num_frames or 1) * self.factor
+        if num_frames > 1:
+            raise MediaError(f"{self._output} can hold one frame, not {num_frames}; give a folder, or --frames 1")
+        self.description = f"{self.shape.width}x{self.shape.height}, {16 if self.is_deep else 8}-bit images"
+        self._check_inputs([self.path])
+        self._check_space(CODECS[self.path.suffix.lower()], "rgb48le" if self.is_deep else "rgb24")
+        return SingleImageWriter(self.path, deep=self.is_deep, overwrite=self._overwrite)
 
     def _names_of_images(self) -> list[str]:
         """Return a name for each image of an input of images: those of the input if there are as many, else numbers."""
         if not isinstance(self._reader, ImageReader):
             return []
         names = self._reader.names
-        return names if self._factor == 1 else [f"{n:06d}" for n in range(len(names) * self._factor)]
+        return names if self.factor == 1 else [f"{n:06d}" for n in range(len(names) * self.factor)]
 
     def _check_inputs(self, outputs: list[Path]) -> None:
         """Check that no output is an input, whatever their names."""
@@ -176,12 +222,12 @@ class OutputTarget:
             if path.exists() and file_id(path) in inputs:
                 raise MediaError(f"{path} is the input; choose another name")
 
-    def _check_space(self, codec: str, pix_fmt: str) -> None:
+    def _check_space(self, codec: str, pix_fmt: str, copies: int = 1) -> None:
         num_frames = self._reader.info.num_frames
         if self._output == "-" or num_frames is None:
             return
-        size = estimate_bytes(codec, pix_fmt, self._shape.height, self._shape.width, num_frames * self._factor)
-        note = shortage(Path(self._output).absolute().parent, size)
+        size = estimate_bytes(codec, pix_fmt, self.shape.height, self.shape.width, num_frames * self.factor)
+        note = shortage(self.path.absolute().parent, copies * size)
         self.notes += [note] if note else []
 
 

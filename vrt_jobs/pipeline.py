@@ -1,7 +1,10 @@
-"""One restoration from a reader through a restorer to a writer, in three threads."""
+"""Frames from a reader through a restorer to a writer, in three threads."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 from av.error import FFmpegError
@@ -34,9 +37,12 @@ def run(
     *,
     on_frame: Callable[[int], object] = lambda _: None,
     check: Callable[[], object] = lambda: None,
+    first_output: int = 0,
+    stop_output: int | None = None,
+    check_after: Callable[[int], object] = lambda _: None,
     **stream_options: Any,
 ) -> int:
-    """Restore a whole clip.
+    """Restore a clip, or a part of it.
 
     Frames are restored in the calling thread. A second thread decodes and converts to RGB some frames ahead; a third
     converts back and encodes some frames behind, so that the network waits for neither.
@@ -47,10 +53,13 @@ def run(
         open_writer: Opens the output; called once, before the first frame is restored.
         on_frame: Called with the number of finished frames after each, in the thread that writes.
         check: Called often; raises `vrt_core.Cancelled` to stop.
+        first_output: Number of the first output frame to write.
+        stop_output: Number of the frame before which to end; None for all.
+        check_after: Called with the number of frames that were passed to the writer; may raise `Cancelled`, too.
         stream_options: Further arguments of `Restorer.stream`.
 
     Returns:
-        The number of frames written.
+        The number of frames written, those before `first_output` included.
 
     Raises:
         Stopped: If `check` or Ctrl-C stopped the job. As after every other error, the writer is closed with the frames
@@ -66,8 +75,9 @@ def run(
         stream=write_stream,
         on_frame=on_frame,
     )
+    skip = restorer.first_frame_needed(first_output)
     inputs = Prefetcher(
-        reader.frames(output.copy),
+        reader.frames(output.copy, skip=skip, on_skipped=timeline.push),
         depth=max_waiting_frames(info.height, info.width),
         stream=read_stream,
         check=check,
@@ -84,11 +94,19 @@ def run(
                 yield read_stream.record_stream(frame.rgb)
         except (MediaError, OSError, FFmpegError) as error:  # the frames before it are restored: the clip ends there
             read_error = error
+            output.call(writer.cut_short)
 
     try:
-        for index, rgb in enumerate(restorer.stream(frames(), check=check, **stream_options)):
+        results = _stream(restorer, frames(), first_output, check=check, **stream_options)
+        for index, rgb in enumerate(results, start=first_output):
+            if index == first_output:
+                for earlier in range(first_output):  # time stamps are computed one after another
+                    timeline.stamp(earlier)
             output.write(rgb, timeline.stamp(index))
             check()
+            if index + 1 == stop_output:
+                break
+            check_after(index + 1)
         output.finish()
         if read_error is not None:
             raise read_error
@@ -109,6 +127,16 @@ def run(
         inputs.close()
     writer.close()
     return writer.num_frames
+
+
+def _stream(restorer: Restorer, frames: Iterator[Tensor], first_output: int, **options: Any) -> Iterator[Tensor]:
+    """Restore from an output frame on; nothing comes if the clip ends before it."""
+    if not first_output:
+        return restorer.stream(frames, **options)
+    first = next(frames, None)
+    if first is None:
+        return iter(())
+    return restorer.stream(chain([first], frames), first_output=first_output, **options)
 
 
 def _close_incomplete(writer: FrameWriter) -> None:

@@ -1,0 +1,180 @@
+"""Restoration in segments, which goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from vrt_core import Restorer
+from vrt_media.clip import FrameReader
+from vrt_media.output_plan import OutputPlan
+from vrt_media.reader import VideoReader
+
+from .callbacks import Callbacks, Result
+from .disk import Disk
+from .finishing import join
+from .folder import PARTIAL, End, JobFolder
+from .manifest import check_same, make_manifest
+from .one_pass import damage_of, make_target, tell_start
+from .outputs import NOTHING, OutputTarget
+from .pipeline import run
+from .request import MIN_SEGMENT_FRAMES, JobRequest
+from .segments import ImageSegment, JobWriter, Segment, VideoSegment
+from .texts import count
+
+
+class SegmentedJob:
+    """A job in segments.
+
+    Attributes:
+        folder: Its folder; whoever runs the job locks it.
+        damage: One line for each kind of damaged frames, of those that were read.
+    """
+
+    def __init__(self, request: JobRequest, restorer: Restorer, callbacks: Callbacks, disk: Disk | None = None) -> None:
+        """Describe the job; nothing is read or written yet.
+
+        Args:
+            request: What is asked for; `request.can_continue` holds.
+            restorer: Loaded model.
+            callbacks: How it is watched and stopped.
+            disk: File system.
+        """
+        self._request, self._restorer, self._callbacks = request, restorer, callbacks
+        self.folder = JobFolder(Path(request.output), disk)
+        self._segment_frames = request.segment_frames or segment_length(restorer)
+        self.damage: tuple[str, ...] = ()
+
+    @property
+    def num_finished(self) -> int:
+        """Output frames that are in finished segments or, after a stop, in the one that was stopped."""
+        partial = self.folder.read_partial()
+        records = [*self.folder.records.values(), *([partial] if partial else [])]
+        return sum(record.num_frames for record in records)
+
+    def describe_rest(self) -> str:
+        """Return what a job that ended early has left; a folder without frames is deleted."""
+        num_frames = self.num_finished
+        if not num_frames:
+            self.folder.remove()
+            return NOTHING
+        path = self.folder.path
+        return (
+            f"{count(num_frames, 'frame')} are in {path}; the same command goes on, `vrt join {path}` makes a file of "
+            "them"
+        )
+
+    def run(self) -> Result:
+        """Restore what is missing, and join the segments; the folder must be locked.
+
+        Raises:
+            JobError: If the folder holds a job with other settings.
+            Stopped: If a callback stopped the job; what is finished stays.
+        """
+        events = self._callbacks.events
+        opened = self._request.open_reader(self._restorer.device, on_note=events.on_warning)
+        with closing(opened) as reader:
+            target = make_target(self._request, reader, self._restorer)
+            plan = None if target.is_folder else target.plan_video(copies=2)
+            names = target.plan_images() if target.is_folder else str
+            self._begin(reader, plan)
+            make_segment = self._segment_maker(target, plan, names)
+            end = self.folder.read_end()
+            gaps = list(self._gaps(None if end is None else end.num_frames))
+            if gaps:
+                tell_start(events, self._request, self._restorer, reader, target, num_finished=self.num_finished)
+                end = self._restore(reader, gaps[0], make_segment) or end
+        for gap in gaps[1:]:  # after a segment that was damaged on the disk
+            with closing(self._request.open_reader(self._restorer.device, on_note=lambda text: None)) as reader:
+                end = self._restore(reader, gap, make_segment) or end
+        assert end is not None
+        events.on_join(len(self.folder.records))
+        join(self.folder, self._request, self._restorer.scale, self._restorer.frame_factor)
+        self.folder.remove()
+        return Result(end.num_frames, self._request.output, tuple(end.damage))
+
+    def _begin(self, reader: FrameReader, plan: OutputPlan | None) -> None:
+        """Create the manifest, or check that it fits and read what is finished."""
+        request, restorer, folder = self._request, self._restorer, self.folder
+        size = (reader.info.height, reader.info.width)
+        old = folder.read_manifest()
+        if old and request.restart:
+            folder.remove()
+            folder.path.mkdir(exist_ok=True)
+            old = {}
+        if old and request.options.tile_px == "auto" and len(old.get("tiles", ())) == len(restorer.runners):
+            restorer.use_tiles(*size, [tuple(tile) for tile in old["tiles"]])
+        manifest = make_manifest(request, restorer, size, plan, self._segment_frames)
+        if not old:
+            folder.create({**manifest, "created": datetime.now(UTC).isoformat(timespec="seconds")})
+            return
+        lines = folder.verify()
+        check_same(old, manifest, folder.path, sum(record.num_frames for record in folder.records.values()))
+        (folder.path / PARTIAL).unlink(missing_ok=True)
+        for line in lines:
+            self._callbacks.events.on_warning(line)
+
+    def _gaps(self, num_frames: int | None) -> Iterator[tuple[int, int | None]]:
+        """Yield the runs of segments that are missing: the first, and the one before which to end, None for all."""
+        done = sorted(self.folder.records)
+        first = 0
+        for index in done:
+            if index > first:
+                yield first, index
+            first = index + 1
+        if num_frames is None or first * self._segment_frames < num_frames:
+            yield first, None
+
+    def _segment_maker(
+        self, target: OutputTarget, plan: OutputPlan | None, names: Callable[[int], str]
+    ) -> Callable[[int, int], Segment]:
+        if plan is None:
+            return lambda index, first: ImageSegment(self.folder, index, first, names, deep=target.is_deep)
+        return lambda index, first: VideoSegment(self.folder, index, first, plan.mux)
+
+    def _restore(
+        self, reader: FrameReader, gap: tuple[int, int | None], make_segment: Callable[[int, int], Segment]
+    ) -> End | None:
+        """Restore a run of segments; return the end of the clip if it was reached."""
+        events, first = self._callbacks.events, gap[0] * self._segment_frames
+        writer = JobWriter(
+            self.folder,
+            make_segment,
+            segment_frames=self._segment_frames,
+            first_frame=first,
+            on_segment=lambda record: events.on_segment(record.index, record.first_frame, record.num_frames),
+        )
+        stop = None if gap[1] is None else gap[1] * self._segment_frames
+        try:
+            num_frames = run(
+                reader,
+                self._restorer,
+                lambda: writer,
+                on_frame=events.on_frame,
+                check=self._callbacks.check,
+                first_output=first,
+                stop_output=stop,
+                check_after=self._check_after,
+                on_step=events.on_step,
+                sigma_255=self._request.options.sigma_255,
+            )
+        finally:
+            self.damage = damage_of(reader)
+        if stop is not None:
+            return None
+        stop_seconds = reader.stop_seconds if isinstance(reader, VideoReader) else None
+        end = End(num_frames, None if stop_seconds is None else str(stop_seconds), list(self.damage))
+        self.folder.write_end(end)
+        return end
+
+    def _check_after(self, num_frames: int) -> None:
+        if num_frames % self._segment_frames == 0:
+            self._callbacks.check_after_segment()
+
+
+def segment_length(restorer: Restorer) -> int:
+    """Return the output frames of a segment: whole strides of the model's windows."""
+    stride = restorer.stride_frames
+    return stride * -(-MIN_SEGMENT_FRAMES // stride)

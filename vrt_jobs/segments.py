@@ -1,0 +1,199 @@
+"""Segments under construction: encoded frames in one file, or a folder of images."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from vrt_media.encoded import FrameEncoder
+from vrt_media.image_writer import deep_format, encode_image
+from vrt_media.muxer import EncodedPacket, MuxPlan
+
+from .disk import DurableFile
+from .folder import JobFolder, Record
+
+
+class Segment(Protocol):
+    """Frames of one segment, in order."""
+
+    def write(self, rgb: Tensor, pts: int) -> None:
+        """Write a frame, (3, H, W)."""
+        ...
+
+    def close(self) -> Record:
+        """Write the data to the disk; return the record."""
+        ...
+
+    def discard(self) -> None:
+        """Delete the data."""
+        ...
+
+
+class VideoSegment:
+    """A segment of encoded frames: all packets in one file, one after another."""
+
+    def __init__(self, folder: JobFolder, index: int, first_frame: int, plan: MuxPlan) -> None:
+        """Open an encoder for it.
+
+        Args:
+            folder: Job.
+            index: Number of the segment.
+            first_frame: Number of its first output frame.
+            plan: Settings of the encoder.
+        """
+        self._index, self._first_frame = index, first_frame
+        self._encoder = FrameEncoder(plan)
+        self._name = f"{index:06d}.packets"
+        self._file = DurableFile(folder.segments / self._name, folder.disk)
+        self._packets: list[tuple[int, int, int, bool]] = []
+        self._num_frames = 0
+
+    def write(self, rgb: Tensor, pts: int) -> None:
+        """Encode a frame."""
+        self._store(self._encoder.encode(rgb, pts))
+        self._num_frames += 1
+
+    def close(self) -> Record:
+        """Encode what waits, and write the data to the disk."""
+        self._store(self._encoder.finish())
+        self._file.publish()
+        return Record(
+            self._index,
+            self._first_frame,
+            self._num_frames,
+            {self._name: self._file.sha256},
+            self._packets,
+            hashlib.sha256(self._encoder.extradata).hexdigest(),
+        )
+
+    def discard(self) -> None:
+        """Delete the data."""
+        self._file.discard()
+
+    def _store(self, packets: Sequence[EncodedPacket]) -> None:
+        for packet in packets:
+            self._file.write(packet.data)
+            self._packets.append((packet.pts, packet.dts, len(packet.data), packet.is_keyframe))
+
+
+class ImageSegment:
+    """A segment of images, in a folder of its own until the output gets them."""
+
+    def __init__(
+        self, folder: JobFolder, index: int, first_frame: int, names: Callable[[int], str], *, deep: bool
+    ) -> None:
+        """Create the folder, empty.
+
+        Args:
+            folder: Job.
+            index: Number of the segment.
+            first_frame: Number of its first output frame.
+            names: Name of the image of an output frame, without suffix.
+            deep: Whether to write 16 bits per channel instead of 8.
+        """
+        self._folder, self._index, self._first_frame, self._names = folder, index, first_frame, names
+        self._pix_fmt, self._files = deep_format(".png", deep), dict[str, str]()
+        self._path = folder.segments / f"{index:06d}"
+        shutil.rmtree(self._path, ignore_errors=True)
+        self._path.mkdir()
+
+    def write(self, rgb: Tensor, pts: int) -> None:
+        """Write one image; images have no time stamps."""
+        name = f"{self._names(self._first_frame + len(self._files))}.png"
+        file = DurableFile(self._path / name, self._folder.disk)
+        try:
+            file.write(encode_image(rgb, ".png", self._pix_fmt))
+            file.publish()
+        except BaseException:
+            file.discard()
+            raise
+        self._files[f"{self._path.name}/{name}"] = file.sha256
+
+    def close(self) -> Record:
+        """Return the record; the images are on the disk."""
+        self._folder.disk.sync_folder(self._folder.segments)
+        return Record(self._index, self._first_frame, len(self._files), self._files)
+
+    def discard(self) -> None:
+        """Delete the images."""
+        shutil.rmtree(self._path, ignore_errors=True)
+
+
+class JobWriter:
+    """Writes output frames in segments of equal length; a `FrameWriter`.
+
+    Attributes:
+        num_frames: Number of the next output frame, counted from the start of the clip.
+    """
+
+    def __init__(
+        self,
+        folder: JobFolder,
+        make_segment: Callable[[int, int], Segment],
+        *,
+        segment_frames: int,
+        first_frame: int,
+        on_segment: Callable[[Record], object] = lambda record: None,
+    ) -> None:
+        """Begin before a segment.
+
+        Args:
+            folder: Job.
+            make_segment: Called with the number of a segment, and of its first frame.
+            segment_frames: Frames of each segment; the last one may have fewer.
+            first_frame: Number of the first frame to be written, a multiple of `segment_frames`.
+            on_segment: Called with each segment that is finished.
+        """
+        self._folder, self._make_segment, self._on_segment = folder, make_segment, on_segment
+        self._segment_frames, self.num_frames = segment_frames, first_frame
+        self._segment: Segment | None = None
+        self._is_cut_short = False
+
+    @property
+    def result(self) -> Path:
+        """Where the frames are."""
+        return self._folder.path
+
+    def write(self, rgb: Tensor, pts: int) -> None:
+        """Write a frame, (3, H, W); the last one of a segment finishes it."""
+        if self._segment is None:
+            self._segment = self._make_segment(self.num_frames // self._segment_frames, self.num_frames)
+        self._segment.write(rgb, pts)
+        self.num_frames += 1
+        if self.num_frames % self._segment_frames == 0 and not self._is_cut_short:
+            self._finish_segment()
+
+    def copy(self, packet: object) -> None:
+        """Do nothing: packets of other streams are read when the segments are joined."""
+
+    def cut_short(self) -> None:
+        """Take note that the clip ended too early: no segment is finished any more."""
+        self._is_cut_short = True
+
+    def close(self, *, complete: bool = True) -> None:
+        """Finish the last segment; if not `complete`, it is restored again when the job goes on."""
+        if self._segment is None:
+            return
+        if complete:
+            self._finish_segment()
+        else:
+            self._folder.write_partial(self._segment.close())
+            self._segment = None
+
+    def discard(self) -> None:
+        """Delete the segment that is not finished."""
+        if self._segment is not None:
+            self._segment.discard()
+            self._segment = None
+
+    def _finish_segment(self) -> None:
+        assert self._segment is not None
+        record = self._segment.close()
+        self._folder.add(record)
+        self._segment = None
+        self._on_segment(record)
