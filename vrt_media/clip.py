@@ -36,9 +36,9 @@ class ClipInfo:
     """Properties of a clip, known once its first frame is decoded."""
 
     height: int
-    """Pixels, after rotation."""
+    """Pixels, after rotation and crop."""
     width: int
-    """Pixels, after rotation."""
+    """Pixels, after rotation and crop."""
     colour: Colour
     pix_fmt: str
     """Pixel format of the source, by libav's name."""

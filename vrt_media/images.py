@@ -19,8 +19,9 @@ from av.sidedata.sidedata import Type
 
 from .clip import IMAGE_SUFFIXES, ClipInfo, MediaError, TimedFrame
 from .colour import colour_of
+from .crop import Crop, whole_frame
 from .encoding import bit_depth
-from .orientation import orientation_of, upright
+from .orientation import upright, upright_size
 from .planes import read_rgb
 
 _log = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ class ImageReader:
         limit: int | None = None,
         device: torch.device | str = "cpu",
         on_note: Callable[[str], object] = _log.warning,
+        crop: Crop | None = None,
     ) -> None:
         """List the images, and read the first.
 
@@ -100,9 +102,10 @@ class ImageReader:
             limit: Maximum number of images; all if None.
             device: Device on which images are converted and returned.
             on_note: Called with each thing that the user should know, but that does not stop the reader.
+            crop: Part of each upright image to read; all of it if None.
 
         Raises:
-            MediaError: If there are no images, or if the first cannot be read.
+            MediaError: If there are no images, or if the first cannot be read, or if the crop does not lie in it.
         """
         self.paths = (list_images(path) if path.is_dir() else [path])[start:][:limit]
         if not self.paths:
@@ -111,10 +114,11 @@ class ImageReader:
         self._noted: set[str] = set()
         self.names = unique_names(self.paths)
         frame = read_image(self.paths[0])
-        height, width = _size(frame)
+        self._size = height, width = upright_size(frame)
+        self._crop = crop.within(height, width, str(self.paths[0])) if crop else whole_frame(height, width)
         self.info = ClipInfo(
-            height=height,
-            width=width,
+            height=self._crop.height,
+            width=self._crop.width,
             colour=colour_of(frame),
             pix_fmt=frame.format.name if _is_deep(frame) or not any(map(_is_deep_file, self.paths)) else "rgb48le",
             rate=rate,
@@ -128,17 +132,18 @@ class ImageReader:
         Raises:
             MediaError: If an image cannot be read, or has another size than the first.
         """
-        size = (self.info.height, self.info.width)
+        size = self._size
         for number, path in enumerate(self.paths):
             frame = read_image(path)
-            height, width = _size(frame)
+            height, width = upright_size(frame)
             if (height, width) != size:
                 raise MediaError(
                     f"{path}: {width}x{height} pixels, but {self.paths[0].name} has "
                     f"{size[1]}x{size[0]}; all images of a clip need one size"
                 )
             self._note(path, frame)
-            yield TimedFrame(upright(read_rgb(frame, colour_of(frame), device=self._device), frame), number)
+            rgb = upright(read_rgb(frame, colour_of(frame), device=self._device), frame)  # (3, H, W)
+            yield TimedFrame(self._crop.cut(rgb), number)
 
     def _note(self, path: Path, frame: av.VideoFrame) -> None:
         """Tell once what is left out of images."""
@@ -184,9 +189,3 @@ def _has_pages(path: Path) -> bool:
         (num_entries,) = struct.unpack(f"{order}H", file.read(2).ljust(2, b"\0"))
         file.seek(offset + 2 + 12 * num_entries)
         return file.read(4) not in (b"\0\0\0\0", b"")
-
-
-def _size(frame: av.VideoFrame) -> tuple[int, int]:
-    """Return height and width of an image, upright."""
-    is_turned = orientation_of(frame)[0] % 2 == 1
-    return (frame.width, frame.height) if is_turned else (frame.height, frame.width)

@@ -16,6 +16,7 @@ from .attachments import read_attachments
 from .clip import ClipInfo, MediaError, TimedFrame
 from .colour import MATRIX_NAMES, colour_of
 from .container import MediaFile, average_rate, count_frames, duration_seconds, main_video, name_of, open_input
+from .crop import Crop, whole_frame
 from .cut import PacketCut
 from .damage import Damage
 from .decoder import FrameDecoder
@@ -23,7 +24,7 @@ from .extent import Extent
 from .gaps import GapWatch
 from .joins import connect
 from .mastering import mastering_of
-from .orientation import orientation_of, upright
+from .orientation import orientation_of, upright, upright_size
 from .pipe import StandardInput
 from .planes import read_rgb
 from .timeline import as_fraction
@@ -74,6 +75,7 @@ class VideoReader:
         on_note: Callable[[str], object] = _log.warning,
         strict: bool = False,
         options: Mapping[str, str] | None = None,
+        crop: Crop | None = None,
     ) -> None:
         """Open the file and decode the first frame.
 
@@ -84,9 +86,11 @@ class VideoReader:
             on_note: Called with each thing that the user should know, but that does not stop the reader.
             strict: Whether damage ends the reading.
             options: Options of libav for opening the file.
+            crop: Part of each upright frame to read; all of it if None.
 
         Raises:
-            MediaError: If libav cannot open the file, or if there is no video stream, or no frame in the trim.
+            MediaError: If libav cannot open the file, or if there is no video stream, or no frame in the trim, or if
+                the crop does not lie in the frame.
         """
         self.name = name_of(source)
         self._trim, self._device, self._on_note = trim or Trim(), device, on_note
@@ -118,7 +122,7 @@ class VideoReader:
             if self._is_part_from_later:
                 self.damage = Damage(self.name, zero=self._file_zero, strict=strict, on_note=on_note)
                 self._decoder.damage = self.damage
-            self.info = self._read_info(self._first)
+            self.info = self._read_info(self._first, crop)
             self._warn(self._first)
         except BaseException:
             self._container.close()
@@ -252,21 +256,23 @@ class VideoReader:
     def _upright(self, frame: av.VideoFrame) -> torch.Tensor:
         rgb = read_rgb(frame, self.info.colour, device=self._device)  # (3, h, w)
         rgb = upright(rgb, frame)  # (3, H, W)
-        size = (self.info.height, self.info.width)
-        if rgb.shape[1:] != size:
+        height, width = self._frame_size
+        if rgb.shape[1:] != (height, width):
             raise MediaError(
                 f"{self.name}: the frame at {frame.time or 0:.3f} s has {rgb.shape[2]}x{rgb.shape[1]} pixels, "
-                f"those before it {size[1]}x{size[0]}; one size per clip is needed: scale it first"
+                f"those before it {width}x{height}; one size per clip is needed: scale it first"
             )
-        return rgb
+        return self._crop.cut(rgb)
 
-    def _read_info(self, frame: av.VideoFrame) -> ClipInfo:
+    def _read_info(self, frame: av.VideoFrame, crop: Crop | None) -> ClipInfo:
         stream, is_turned = self._video, orientation_of(frame)[0] % 2 == 1
+        self._frame_size = height, width = upright_size(frame)
+        self._crop = crop.within(height, width, self.name) if crop else whole_frame(height, width)
         rate = average_rate(stream)
         aspect = as_fraction(stream.sample_aspect_ratio, Fraction(1))
         return ClipInfo(
-            height=frame.width if is_turned else frame.height,
-            width=frame.height if is_turned else frame.width,
+            height=self._crop.height,
+            width=self._crop.width,
             colour=colour_of(frame),
             pix_fmt=frame.format.name,
             rate=rate,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # at run time, imported where needed: `vrt --help` does not l
     from vrt_core import Restorer
     from vrt_core.options import Sigma
     from vrt_media.clip import ClipInfo, FrameReader, FrameWriter
+    from vrt_media.crop import Crop
 
     from ..outputs import OutputTarget
 
@@ -44,6 +45,7 @@ def restore(
     cuts: arguments.CutsText = "auto",
     start: arguments.Start = 0,
     frames: arguments.Frames = None,
+    crop: arguments.CropText = None,
     fps: arguments.Fps = "24",
     strict: arguments.Strict = False,
     codec: arguments.Codec = None,
@@ -72,7 +74,7 @@ def restore(
         pix_fmt=pix_fmt,
         options=dict(map(arguments.parse_codec_option, codec_option or ())),
     )
-    rate = arguments.parse_rate(fps)
+    rate, part = arguments.parse_rate(fps), arguments.parse_crop(crop)
     options = RestoreOptions(
         device=device,
         precision=precision,
@@ -88,7 +90,17 @@ def restore(
     check_output(output, clip, overwrite=overwrite)  # before the model is loaded
     restorer = _load_restorer(model, options)
     label = Path(model).stem if Path(model).is_file() else model
-    with closing(_open_reader(clip, restorer, rate=rate, start=start, limit=frames, strict=strict)) as reader:
+    with closing(
+        _open_reader(
+            clip,
+            restorer,
+            rate=rate,
+            start=start,
+            limit=frames,
+            strict=strict,
+            crop=part,
+        )
+    ) as reader:
         target = OutputTarget(output, reader, restorer, encoding, overwrite=overwrite)
         _run_job(reader, restorer, target, label=label, quiet=quiet, sigma_255=options.sigma_255)
 
@@ -170,7 +182,14 @@ def _run_job(
 
 
 def _open_reader(
-    clip: str, restorer: "Restorer", *, rate: Fraction, start: int, limit: int | None, strict: bool
+    clip: str,
+    restorer: "Restorer",
+    *,
+    rate: Fraction,
+    start: int,
+    limit: int | None,
+    strict: bool,
+    crop: "Crop | None",
 ) -> "FrameReader":
     from vrt_media.clip import IMAGE_SUFFIXES
     from vrt_media.images import ImageReader
@@ -178,8 +197,9 @@ def _open_reader(
 
     path = Path(clip)
     if clip != "-" and (path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES):
-        return ImageReader(path, rate=rate, start=start, limit=limit, device=restorer.device)
-    return VideoReader(clip, Trim(start_frame=start, max_frames=limit), device=restorer.device, strict=strict)
+        return ImageReader(path, rate=rate, start=start, limit=limit, device=restorer.device, crop=crop)
+    trim = Trim(start_frame=start, max_frames=limit)
+    return VideoReader(clip, trim, device=restorer.device, strict=strict, crop=crop)
 
 
 def _describe(info: "ClipInfo") -> str:

@@ -12,6 +12,7 @@ from vrt_core import MAX_SIGMA_255, OPTIONS
 
 if TYPE_CHECKING:
     from vrt_core.options import Sigma, TilePx
+    from vrt_media.crop import Crop
 
 
 MIN_FPS, MAX_FPS = Fraction(1, 1000), 1000
@@ -67,6 +68,10 @@ CutsText = Annotated[str, _engine("auto, off, frames where scenes begin (12,80) 
 
 Start = Annotated[int, _input("First frame to take.", min=0, metavar="FRAME")]
 Frames = Annotated[int | None, _input("Frames to take at most.", min=1, metavar="COUNT")]
+CropText = Annotated[
+    str | None,
+    _input("Part of the picture to restore: width, height, left, top; W:H is centred.", metavar="W:H:X:Y"),
+]
 Fps = Annotated[str, _input("Rate of a folder of images: 24, 30000/1001.")]
 
 Codec = Annotated[str | None, _output(help="libx264, libx265, libsvtav1, ffv1, ...; libx264, for .webm libvpx-vp9.")]
@@ -100,6 +105,16 @@ def parse_rate(text: str) -> Fraction:
         limits = f"{float(MIN_FPS):g} to {MAX_FPS} frames per second"
         raise typer.BadParameter(f"{text!r} is no rate of {limits}", param_hint="--fps")
     return rate.limit_denominator(1001 * 1000)
+
+
+def parse_crop(text: str | None) -> "Crop | None":
+    """Return the part of the picture, or None for all of it."""
+    from vrt_media.crop import Crop
+
+    try:
+        return None if text is None else Crop.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--crop") from None
 
 
 def parse_sigma(text: str | None) -> "Sigma | None":
