@@ -26,7 +26,7 @@ def read_rgb(frame: av.VideoFrame, colour: Colour, *, device: torch.device | str
     Returns:
         (3, H, W), float32, nominally in [0, 1]; not clamped, so codes beyond black and white survive.
     """
-    name = _plain_name(frame.format)
+    name = plain_format(frame.format)
     if name != frame.format.name:
         frame = frame.reformat(format=name)
     layout = frame.format
@@ -68,7 +68,7 @@ def write_rgb(rgb: Tensor, pix_fmt: str, colour: Colour) -> av.VideoFrame:
         The frame, without time stamp and time base.
     """
     _, H, W = rgb.shape
-    name = _plain_name(av.VideoFormat(pix_fmt, W, H))
+    name = plain_format(av.VideoFormat(pix_fmt, W, H))
     layout = av.VideoFormat(name, W, H)
     depth_bits = layout.components[0].bits
     frame = av.VideoFrame(W, H, name)
@@ -105,7 +105,7 @@ def _code_range(depth_bits: int, full_range: bool) -> tuple[float, float, float,
     return 16 * unit, 219 * unit, 128 * unit, 224 * unit
 
 
-def _plain_name(layout: av.VideoFormat) -> str:
+def plain_format(layout: av.VideoFormat) -> str:
     """Return the nearest layout that this module converts: planar Y'CbCr, grey or RGB, or rgb24 and rgb48le."""
     name = layout.name
     components = [c for c in layout.components if not c.is_alpha]

@@ -20,6 +20,7 @@ from .crop import Crop, whole_frame
 from .cut import PacketCut
 from .damage import Damage
 from .decoder import FrameDecoder
+from .deinterlacing import Fields, deinterlace
 from .extent import Extent
 from .gaps import GapWatch
 from .joins import connect
@@ -76,6 +77,7 @@ class VideoReader:
         strict: bool = False,
         options: Mapping[str, str] | None = None,
         crop: Crop | None = None,
+        fields: Fields | None = None,
     ) -> None:
         """Open the file and decode the first frame.
 
@@ -87,6 +89,7 @@ class VideoReader:
             strict: Whether damage ends the reading.
             options: Options of libav for opening the file.
             crop: Part of each upright frame to read; all of it if None.
+            fields: Frames to deinterlace; if None, there are none, and `on_note` is told of flags that ask for it.
 
         Raises:
             MediaError: If libav cannot open the file, or if there is no video stream, or no frame in the trim, or if
@@ -98,10 +101,10 @@ class VideoReader:
         try:
             self._video = main_video(self._container, self.name)
             self._file_zero = Fraction(max(0, self._container.start_time or 0), av.time_base)
-            self.damage = Damage(self.name, zero=self._file_zero)
-            if not self._is_part_from_later:
-                self.damage.strict, self.damage.on_note = strict, on_note
+            self._strict, self.damage = strict, Damage(self.name, zero=self._file_zero)
             self._decoder = FrameDecoder(self._video, self.damage)
+            if not self._is_part_from_later:
+                self._start_account()
             self._unit = as_fraction(self._video.time_base, Fraction(1))
             self.copied_streams = [s for s in self._container.streams if s.type in COPIED_KINDS]
             self.attachments = read_attachments(self._container)
@@ -117,11 +120,11 @@ class VideoReader:
             self._packets = self._extent.watch(self._demux())
             self._early: list[av.Packet] = []  # packets read before `frames` is called
             self._on_packet: Callable[[av.Packet], object] = self._early.append
+            self._fields: Fields | None = fields
             self._decoded = self._decode()
             self._first, self._first_pts = self._find_first()
-            if self._is_part_from_later:
-                self.damage = Damage(self.name, zero=self._file_zero, strict=strict, on_note=on_note)
-                self._decoder.damage = self.damage
+            if self._trim.start_seconds:
+                self._start_account()
             self.info = self._read_info(self._first, crop)
             self._warn(self._first)
         except BaseException:
@@ -215,23 +218,37 @@ class VideoReader:
         return connect(packets, self._video.index) if has_joins else packets
 
     def _decode(self) -> Iterator[tuple[av.VideoFrame, int | None]]:
-        """Decode the frames between the times of the trim; pass packets of other streams on."""
+        """Iterate over the frames between the times of the trim, deinterlaced beforehand, with all their neighbours."""
         start, stop = (
             None if seconds is None else int(seconds / self._unit)
             for seconds in (self._trim.start_seconds, self._trim.stop_seconds)
         )
+        for frame, pts in deinterlace(self._decode_all(), self._fields or "none"):
+            if pts is not None and start is not None and pts < start:
+                continue
+            if pts is not None and stop is not None and pts >= stop:
+                return
+            yield frame, pts
+
+    def _decode_all(self) -> Iterator[tuple[av.VideoFrame, int | None]]:
+        """Decode all frames; pass packets of other streams on."""
+        num_frames = 0
         for packet in self._packets:
             if packet.stream is not self._video:
                 if packet.size:
                     self._on_packet(packet)
                 continue
-            for frame, pts in self._decoder.decode(packet):
-                if pts is not None and start is not None and pts < start:
-                    continue
-                if pts is not None and stop is not None and pts >= stop:
-                    return
-                yield frame, pts
+            for item in self._decoder.decode(packet):
+                yield item
+                num_frames += 1
+                if num_frames == self._trim.start_frame:
+                    self._start_account()
         self._extent.check(self.damage)
+
+    def _start_account(self) -> None:
+        """Account for damage from here on: that of frames before the trim is none."""
+        self.damage = Damage(self.name, zero=self._file_zero, strict=self._strict, on_note=self._on_note)
+        self._decoder.damage = self.damage
 
     def _find_first(self) -> tuple[av.VideoFrame, int | None]:
         trim = self._trim
@@ -300,8 +317,8 @@ class VideoReader:
         if not colour.exact:
             matrix = MATRIX_NAMES.get(colour.matrix, colour.matrix)
             self._note(f": matrix {matrix} is read as a plain Y'CbCr one")
-        if frame.interlaced_frame:
-            self._note(" is interlaced; deinterlace it first, the models know whole frames only")
+        if frame.interlaced_frame and self._fields is None:
+            self._note(" states that it is interlaced: deinterlace it if it is, the models know whole frames only")
         if any(c.is_alpha for c in frame.format.components):
             self._note(": the alpha channel is left out")
 

@@ -1,13 +1,16 @@
-"""Options of `vrt restore` for what is read: a part of the picture."""
+"""Options of `vrt restore` for what is read: a part of the picture, fields."""
 
 from pathlib import Path
 
 import av
 import pytest
+from typer.testing import CliRunner
 
 from tests.helpers.image_files import noise_16_bit, read_image_file, write_image_file
-from tests.helpers.video_files import make_video, read_planes
+from tests.helpers.interlaced_files import picture_frame, woven_frames, write_frames
+from tests.helpers.video_files import make_video, psnr, read_planes, read_stamps
 from tests.helpers.vrt_restore import VrtRestore
+from vrt_cli.main import app
 
 
 def test_the_command_line_crops(tmp_path: Path, vrt: VrtRestore) -> None:
@@ -39,3 +42,54 @@ def test_what_is_no_part_is_a_usage_error(tmp_path: Path, vrt: VrtRestore, text:
     result = vrt(clip, "-o", tmp_path / "out.mkv", "--crop", text)
     assert result.exit_code == 2
     assert "--crop" in result.stderr
+
+
+# --- fields ---
+
+
+def test_interlaced_video_is_told_and_left_as_it_is(tmp_path: Path, vrt: VrtRestore) -> None:
+    clip, out = write_frames(tmp_path / "in.mkv", woven_frames("bottom")), tmp_path / "out.mkv"
+    result = vrt(clip, "-o", out, "--codec", "ffv1")
+    assert result.exit_code == 0
+    note = " ".join(result.stderr.split())
+    assert "in.mkv is interlaced (bottom field first in 12 of 12 frames looked at, which it does not state)" in note
+    assert "see --deinterlace" in note
+    for before, after in zip(read_planes(clip), read_planes(out), strict=True):
+        assert (before[0] == after[0]).all()
+
+
+@pytest.mark.parametrize("mode", ["auto", "on"])
+def test_interlaced_video_becomes_whole_frames(tmp_path: Path, vrt: VrtRestore, mode: str) -> None:
+    clip, out = write_frames(tmp_path / "in.mkv", woven_frames("bottom")), tmp_path / "out.mkv"
+    whole = write_frames(tmp_path / "whole.mkv", [picture_frame(2 * n) for n in range(12)])
+    result = vrt(clip, "-o", out, "--codec", "ffv1", "--deinterlace", mode)
+    assert result.exit_code == 0
+    assert ("bottom field first" in result.stderr) == (mode == "auto")
+    assert read_stamps(out) == read_stamps(clip)
+    assert min(psnr(a, b) for a, b in zip(read_planes(out), read_planes(whole), strict=True)) > 36
+
+
+@pytest.mark.parametrize("mode", ["auto", "off"])
+def test_progressive_video_stays_as_it_is(tmp_path: Path, vrt: VrtRestore, mode: str) -> None:
+    frames = [picture_frame(n) for n in range(12)]
+    clip, out = write_frames(tmp_path / "in.mkv", frames, flag="tff"), tmp_path / "out.mkv"
+    result = vrt(clip, "-o", out, "--codec", "ffv1", "--deinterlace", mode)
+    assert result.exit_code == 0
+    assert "although it is flagged as interlaced): not deinterlaced" in " ".join(result.stderr.split())
+    for before, after in zip(read_planes(clip), read_planes(out), strict=True):
+        assert (before[0] == after[0]).all()
+
+
+def test_images_are_not_deinterlaced(tmp_path: Path, vrt: VrtRestore) -> None:
+    image = write_image_file(tmp_path / "in.png", noise_16_bit(0))
+    result = vrt(image, "-o", tmp_path / "out.png", "--deinterlace", "on")
+    assert result.exit_code == 2
+    assert "--deinterlace" in result.stderr
+    assert vrt(image, "-o", tmp_path / "out.png", "--deinterlace", "auto").exit_code == 0
+
+
+def test_info_describes_fields(tmp_path: Path) -> None:
+    interlaced = write_frames(tmp_path / "in.mkv", woven_frames("top"), flag="tff")
+    assert "interlaced (top field first in 12 of 12" in CliRunner().invoke(app, ["info", str(interlaced)]).stdout
+    progressive = write_frames(tmp_path / "p.mkv", [picture_frame(n) for n in range(12)])
+    assert "fields" not in CliRunner().invoke(app, ["info", str(progressive)]).stdout

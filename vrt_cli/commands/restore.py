@@ -1,5 +1,6 @@
 """`vrt restore`: restores a video or a folder of images."""
 
+import logging
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -17,8 +18,11 @@ if TYPE_CHECKING:  # at run time, imported where needed: `vrt --help` does not l
     from vrt_core.options import Sigma
     from vrt_media.clip import ClipInfo, FrameReader, FrameWriter
     from vrt_media.crop import Crop
+    from vrt_media.deinterlacing import Deinterlace, Fields
 
     from ..outputs import OutputTarget
+
+_log = logging.getLogger(__name__)
 
 EXIT_DAMAGED = 3
 """Exit code of a job that restored all frames that could be decoded, of an input with others."""
@@ -46,6 +50,7 @@ def restore(
     start: arguments.Start = 0,
     frames: arguments.Frames = None,
     crop: arguments.CropText = None,
+    deinterlace: arguments.Deinterlace = "off",
     fps: arguments.Fps = "24",
     strict: arguments.Strict = False,
     codec: arguments.Codec = None,
@@ -99,6 +104,7 @@ def restore(
             limit=frames,
             strict=strict,
             crop=part,
+            mode=deinterlace,
         )
     ) as reader:
         target = OutputTarget(output, reader, restorer, encoding, overwrite=overwrite)
@@ -190,6 +196,7 @@ def _open_reader(
     limit: int | None,
     strict: bool,
     crop: "Crop | None",
+    mode: "Deinterlace",
 ) -> "FrameReader":
     from vrt_media.clip import IMAGE_SUFFIXES
     from vrt_media.images import ImageReader
@@ -197,9 +204,25 @@ def _open_reader(
 
     path = Path(clip)
     if clip != "-" and (path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES):
+        if mode == "on":
+            raise typer.BadParameter("images are not deinterlaced; leave it out", param_hint="--deinterlace")
         return ImageReader(path, rate=rate, start=start, limit=limit, device=restorer.device, crop=crop)
     trim = Trim(start_frame=start, max_frames=limit)
-    return VideoReader(clip, trim, device=restorer.device, strict=strict, crop=crop)
+    fields = _choose_fields(clip, mode)
+    return VideoReader(clip, trim, device=restorer.device, strict=strict, crop=crop, fields=fields)
+
+
+def _choose_fields(clip: str, mode: "Deinterlace") -> "Fields | None":
+    """Return which frames of a video to deinterlace; tell the user what its frames show."""
+    from vrt_media.deinterlacing import choose_fields
+    from vrt_media.interlacing import measure_fields
+
+    if clip == "-" or "://" in clip:  # cannot be read twice: flags decide
+        return {"off": None, "auto": "flagged", "on": "all"}[mode]
+    fields, note = choose_fields(mode, measure_fields(clip))
+    if note:
+        _log.warning("%s %s%s", clip, note, "; see --deinterlace" if note.endswith("whole frames only") else "")
+    return fields
 
 
 def _describe(info: "ClipInfo") -> str:

@@ -72,6 +72,10 @@ CropText = Annotated[
     str | None,
     _input("Part of the picture to restore: width, height, left, top; W:H is centred.", metavar="W:H:X:Y"),
 ]
+Deinterlace = Annotated[
+    Literal["off", "auto", "on"],
+    _input("Make whole frames of fields (bwdif), one of two; auto: if the frames show that there are fields."),
+]
 Fps = Annotated[str, _input("Rate of a folder of images: 24, 30000/1001.")]
 
 Codec = Annotated[str | None, _output(help="libx264, libx265, libsvtav1, ffv1, ...; libx264, for .webm libvpx-vp9.")]
