@@ -8,7 +8,7 @@ import typer
 from rich.logging import RichHandler
 from typer.core import TyperGroup
 
-from .commands import export, info, models, restore, train
+from .commands import export, info, models, restore, scenes, train
 from .progress import make_console
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
@@ -98,6 +98,7 @@ def version() -> None:
 
 
 restore.register(app)
+scenes.register(app)
 info.register(app)
 models.register(app)
 train.register(app)

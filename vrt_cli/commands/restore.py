@@ -1,8 +1,6 @@
 """`vrt restore`: restores a video or a folder of images."""
 
-import logging
 from contextlib import closing
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +15,8 @@ if TYPE_CHECKING:  # at run time, imported where needed: `vrt --help` does not l
     from vrt_core import Restorer
     from vrt_core.options import Sigma
     from vrt_media.clip import ClipInfo, FrameReader, FrameWriter
-    from vrt_media.crop import Crop
-    from vrt_media.deinterlacing import Deinterlace, Fields
 
     from ..outputs import OutputTarget
-
-_log = logging.getLogger(__name__)
 
 EXIT_DAMAGED = 3
 """Exit code of a job that restored all frames that could be decoded, of an input with others."""
@@ -70,6 +64,7 @@ def restore(
     """
     from vrt_media.encoding import Encoding, default_codec
 
+    from ..inputs import InputSource, fields_of
     from ..outputs import OutputTarget, check_output
 
     encoding = Encoding(
@@ -95,18 +90,16 @@ def restore(
     check_output(output, clip, overwrite=overwrite)  # before the model is loaded
     restorer = _load_restorer(model, options)
     label = Path(model).stem if Path(model).is_file() else model
-    with closing(
-        _open_reader(
-            clip,
-            restorer,
-            rate=rate,
-            start=start,
-            limit=frames,
-            strict=strict,
-            crop=part,
-            mode=deinterlace,
-        )
-    ) as reader:
+    source = InputSource(
+        clip=clip,
+        rate=rate,
+        start=start,
+        limit=frames,
+        strict=strict,
+        crop=part,
+        fields=fields_of(clip, deinterlace),
+    )
+    with closing(source.open(restorer.device)) as reader:
         target = OutputTarget(output, reader, restorer, encoding, overwrite=overwrite)
         _run_job(reader, restorer, target, label=label, quiet=quiet, sigma_255=options.sigma_255)
 
@@ -185,44 +178,6 @@ def _run_job(
     say(f"{summary} -> {target.name}")
     if report_damage():
         raise typer.Exit(EXIT_DAMAGED)
-
-
-def _open_reader(
-    clip: str,
-    restorer: "Restorer",
-    *,
-    rate: Fraction,
-    start: int,
-    limit: int | None,
-    strict: bool,
-    crop: "Crop | None",
-    mode: "Deinterlace",
-) -> "FrameReader":
-    from vrt_media.clip import IMAGE_SUFFIXES
-    from vrt_media.images import ImageReader
-    from vrt_media.reader import Trim, VideoReader
-
-    path = Path(clip)
-    if clip != "-" and (path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES):
-        if mode == "on":
-            raise typer.BadParameter("images are not deinterlaced; leave it out", param_hint="--deinterlace")
-        return ImageReader(path, rate=rate, start=start, limit=limit, device=restorer.device, crop=crop)
-    trim = Trim(start_frame=start, max_frames=limit)
-    fields = _choose_fields(clip, mode)
-    return VideoReader(clip, trim, device=restorer.device, strict=strict, crop=crop, fields=fields)
-
-
-def _choose_fields(clip: str, mode: "Deinterlace") -> "Fields | None":
-    """Return which frames of a video to deinterlace; tell the user what its frames show."""
-    from vrt_media.deinterlacing import choose_fields
-    from vrt_media.interlacing import measure_fields
-
-    if clip == "-" or "://" in clip:  # cannot be read twice: flags decide
-        return {"off": None, "auto": "flagged", "on": "all"}[mode]
-    fields, note = choose_fields(mode, measure_fields(clip))
-    if note:
-        _log.warning("%s %s%s", clip, note, "; see --deinterlace" if note.endswith("whole frames only") else "")
-    return fields
 
 
 def _describe(info: "ClipInfo") -> str:
