@@ -22,7 +22,7 @@ from .inference.chain_plan import ChainPlan, ChainWindow
 from .inference.progress import OnStep, RaiseIfCancelled, RunContext, pass_counters
 from .inference.runner import ModelRunner
 from .inference.streaming import InputFrames, SceneFrame, stream_frames
-from .inference.validation import check_clip, check_sigma, resolve_cuts
+from .inference.validation import check_clip, check_no_strength, check_sigma, resolve_cuts
 from .inference.window_plan import Plan, Window, clean_cuts
 from .models.cards import ModelCard
 from .options import Cuts, RestoreOptions, Sigma, check_count
@@ -51,7 +51,8 @@ class Restorer:
             options: Defaults of ``sigma_255`` and ``cuts``.
 
         Raises:
-            InputError: If the options have a noise level that no network takes.
+            InputError: If the options have a noise level that no network takes, or a strength for networks that only
+                interpolate.
         """
         self.runners = tuple(runners)
         self.options = options or RestoreOptions()
@@ -65,6 +66,8 @@ class Restorer:
         self.card = card or _chain_card([runner.card for runner in self.runners], self.scale)
         if self.options.sigma_255 is not None and not self.needs_sigma:
             check_sigma(self.name, False, self.options.sigma_255, has_map=False)
+        if all(runner.frame_factor > 1 for runner in self.runners):
+            check_no_strength(self.name, self.options)
 
     @property
     def name(self) -> str:

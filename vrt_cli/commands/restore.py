@@ -1,6 +1,7 @@
 """`vrt restore`: restores a video or a folder of images."""
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,7 @@ def restore(
     factor: arguments.Factor = 2,
     compile: arguments.Compile = False,
     cuts: arguments.CutsText = "auto",
+    strength: arguments.StrengthText = "1",
     start: arguments.Start = 0,
     frames: arguments.Frames = None,
     crop: arguments.CropText = None,
@@ -62,6 +64,7 @@ def restore(
     Ctrl-C finishes the file with the frames done so far. Exit codes: 0, 1 for a failure, 2 for wrong usage, 3 if frames
     of the input are damaged or missing, 130 after Ctrl-C.
     """
+    from vrt_core.hardware import pick_device
     from vrt_media.encoding import Encoding, default_codec
 
     from ..inputs import InputSource, fields_of
@@ -75,6 +78,7 @@ def restore(
         options=dict(map(arguments.parse_codec_option, codec_option or ())),
     )
     rate, part = arguments.parse_rate(fps), arguments.parse_crop(crop)
+    luma, chroma = arguments.parse_strength(strength)
     options = RestoreOptions(
         device=device,
         precision=precision,
@@ -86,9 +90,10 @@ def restore(
         compile=compile,
         sigma_255=arguments.parse_sigma(sigma),
         cuts=arguments.parse_cuts(cuts, start),
+        strength=luma,
+        chroma_strength=chroma,
     )
     check_output(output, clip, overwrite=overwrite)  # before the model is loaded
-    restorer = _load_restorer(model, options)
     label = Path(model).stem if Path(model).is_file() else model
     source = InputSource(
         clip=clip,
@@ -99,16 +104,24 @@ def restore(
         crop=part,
         fields=fields_of(clip, deinterlace),
     )
-    with closing(source.open(restorer.device)) as reader:
+    with closing(source.open(pick_device(device))) as reader:
+        if chroma is not None:
+            options = replace(options, luma_weights=reader.info.colour.luma_weights)
+        restorer = _load_restorer(model, options)
         target = OutputTarget(output, reader, restorer, encoding, overwrite=overwrite)
         _run_job(reader, restorer, target, label=label, quiet=quiet, sigma_255=options.sigma_255)
 
 
 def _load_restorer(model: str, options: RestoreOptions) -> "Restorer":
-    """Load the model; a noise level that it lacks, or that it does not take, is a usage error."""
-    from vrt_core import load_restorer
+    """Load the model; a noise level that it lacks, and settings that it does not take, are usage errors."""
+    from vrt_core import InputError, load_restorer
 
-    restorer = load_restorer(model, options, sigma_255=None)  # else the engine refuses it, with another exit code
+    try:
+        restorer = load_restorer(model, options, sigma_255=None)  # else the engine refuses it, with another exit code
+    except InputError as error:
+        if str(error).startswith(("strength ", "chroma_strength ")):
+            raise typer.BadParameter(str(error), param_hint="--strength") from None
+        raise
     if restorer.needs_sigma and options.sigma_255 is None:
         raise typer.BadParameter(f"{model} needs to know the noise: --sigma 0 to 50, or auto", param_hint="--sigma")
     if not restorer.needs_sigma and options.sigma_255 is not None:

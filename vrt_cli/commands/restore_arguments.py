@@ -66,6 +66,11 @@ Compile = Annotated[
 ]
 CutsText = Annotated[str, _engine("auto, off, frames where scenes begin (12,80) or a file of them.")]
 
+StrengthText = Annotated[
+    str,
+    _engine("How much to restore, 0 to 1: mixes restored frames with the input; or luma and chroma.", metavar="S|L:C"),
+]
+
 Start = Annotated[int, _input("First frame to take.", min=0, metavar="FRAME")]
 Frames = Annotated[int | None, _input("Frames to take at most.", min=1, metavar="COUNT")]
 CropText = Annotated[
@@ -132,6 +137,19 @@ def parse_sigma(text: str | None) -> "Sigma | None":
     if not 0 <= sigma <= MAX_SIGMA_255:
         raise typer.BadParameter(f"{text!r} is neither auto nor in 0 to {MAX_SIGMA_255}", param_hint="--sigma")
     return sigma
+
+
+def parse_strength(text: str) -> tuple[float, float | None]:
+    """Return the strength of luma, and that of chroma, or None where it is the same."""
+    try:
+        numbers = [float(word) for word in text.split(":")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or not all(0 <= number <= 1 for number in numbers):
+        raise typer.BadParameter(
+            f"{text!r} is neither a number from 0 to 1 nor two, LUMA:CHROMA", param_hint="--strength"
+        )
+    return numbers[0], numbers[1] if len(numbers) == 2 else None
 
 
 def parse_tile(text: str) -> "TilePx":
