@@ -205,10 +205,10 @@ def check_fraction(name: str, value: object) -> None:
         raise InputError(f"{name} ({value!r}) must be a number from 0 to 1")
 
 
-def check_luma_weights(weights: object) -> None:
+def check_luma_weights(weights: Any) -> None:
     """Raise InputError unless ``weights`` are those of red and blue, which leave some for green."""
-    numbers = weights if isinstance(weights, tuple) and len(weights) == 2 else ("none",)
-    if not all(isinstance(number, (int, float)) and number >= 0 for number in numbers) or sum(numbers) >= 1:
+    is_pair = isinstance(weights, tuple) and len(weights) == 2 and all(isinstance(x, (int, float)) for x in weights)
+    if not is_pair or min(weights) < 0 or not sum(weights) < 1:
         raise InputError(f"luma_weights ({weights!r}) must be two numbers of at least 0, whose sum is less than 1")
 
 
