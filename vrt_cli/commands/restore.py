@@ -9,6 +9,7 @@ import typer
 
 from vrt_core import RestoreOptions
 
+from ..config import format_settings
 from ..progress import count, make_console
 from . import restore_arguments as arguments
 
@@ -29,6 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def restore(
+    context: typer.Context,
     clip: arguments.Clip,
     output: arguments.Output,
     model: arguments.Model,
@@ -56,6 +58,8 @@ def restore(
     codec_option: arguments.CodecOptions = None,
     overwrite: arguments.Overwrite = False,
     quiet: arguments.Quiet = False,
+    config: arguments.Config = None,
+    print_config: arguments.PrintConfig = False,
 ) -> None:
     """Restore a video or a folder of images.
 
@@ -64,6 +68,10 @@ def restore(
     Ctrl-C finishes the file with the frames done so far. Exit codes: 0, 1 for a failure, 2 for wrong usage, 3 if frames
     of the input are damaged or missing, 130 after Ctrl-C.
     """
+    if print_config:
+        typer.echo(format_settings(context))
+        raise typer.Exit
+
     from vrt_core.hardware import pick_device
     from vrt_media.encoding import Encoding, default_codec
 

@@ -10,6 +10,8 @@ import typer
 
 from vrt_core import MAX_SIGMA_255, OPTIONS
 
+from ..config import load_defaults
+
 if TYPE_CHECKING:
     from vrt_core.options import Sigma, TilePx
     from vrt_media.crop import Crop
@@ -92,6 +94,16 @@ CodecOptions = Annotated[
 ]
 Strict = Annotated[bool, _input("Stop at the first damaged frame, instead of repeating the frame before it.")]
 
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="TOML",
+        callback=load_defaults,
+        is_eager=True,
+        help="File of settings, as --print-config prints them; the command line overrides it.",
+    ),
+]
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print all settings as TOML, and exit.")]
 Overwrite = Annotated[bool, _output("-y", help="Replace what is there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 
