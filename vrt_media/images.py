@@ -21,6 +21,7 @@ from .clip import IMAGE_SUFFIXES, ClipInfo, MediaError, TimedFrame
 from .colour import colour_of
 from .crop import Crop, whole_frame
 from .encoding import bit_depth
+from .numbering import describe_gaps
 from .orientation import upright, upright_size
 from .planes import read_rgb
 
@@ -113,6 +114,8 @@ class ImageReader:
         self._device, self._on_note = device, on_note
         self._noted: set[str] = set()
         self.names = unique_names(self.paths)
+        if gaps := describe_gaps(self.paths):
+            on_note(f"{path}: its numbering has gaps ({gaps}); the clip goes on over them")
         frame = read_image(self.paths[0])
         self._size = height, width = upright_size(frame)
         self._crop = crop.within(height, width, str(self.paths[0])) if crop else whole_frame(height, width)
