@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .colour import Colour
     from .mastering import Mastering
 
-IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
+IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp", ".exr")
 
 
 class MediaError(Exception):

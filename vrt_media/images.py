@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -18,12 +17,13 @@ from av.error import FFmpegError
 from av.sidedata.sidedata import Type
 
 from .clip import IMAGE_SUFFIXES, ClipInfo, MediaError, TimedFrame
-from .colour import colour_of
+from .colour import LINEAR, colour_of
 from .crop import Crop, whole_frame
 from .encoding import bit_depth
 from .numbering import describe_gaps
 from .orientation import upright, upright_size
 from .planes import read_rgb
+from .tiff import read_directory
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +48,11 @@ def list_images(folder: Path) -> list[Path]:
     return paths
 
 
+def is_tiff(path: Path) -> bool:
+    """Return whether the name of a file is that of a TIFF file."""
+    return path.suffix.lower() in (".tif", ".tiff")
+
+
 def unique_names(paths: list[Path]) -> list[str]:
     """Return a name for each file: its stem, or its whole name where stems are equal but for upper and lower case."""
     stems = Counter(path.stem.casefold() for path in paths)
@@ -67,6 +72,8 @@ def read_image(path: Path) -> av.VideoFrame:
     Raises:
         MediaError: If it cannot be decoded.
     """
+    if is_tiff(path) and (directory := read_directory(path)) and directory.is_half_float:  # libav takes them for whole
+        raise MediaError(f"{path}: floating-point samples of 16 bits are not read from TIFF; convert to 32 bits or EXR")
     try:
         with path.open("rb") as file, av.open(file, "r") as container:  # a name is neither a pattern nor a protocol
             return next(container.decode(video=0))
@@ -154,7 +161,11 @@ class ImageReader:
             "its alpha channel is left out": any(c.is_alpha for c in frame.format.components),
             "its colour profile (ICC) is left out, its colours are taken as they are": Type.ICC_PROFILE
             in frame.side_data,
-            "only the first of its pages is read": path.suffix.lower() in (".tif", ".tiff") and _has_pages(path),
+            "only the first of its pages is read": is_tiff(path) and _has_pages(path),
+            "its light is linear and taken as it is, whereas models are trained on gamma-encoded pictures": int(
+                getattr(frame, "color_trc", 0)
+            )
+            == LINEAR,
         }
         for text, is_true in facts.items():
             if is_true and text not in self._noted:
@@ -178,17 +189,9 @@ def _is_deep_file(path: Path) -> bool:
     if suffix == ".png":
         with path.open("rb") as file:
             return file.read(25)[24:] == b"\x10"
-    return suffix in (".tif", ".tiff") and path.stat().st_size > 0 and _is_deep(read_image(path))
+    return suffix == ".exr" or (is_tiff(path) and path.stat().st_size > 0 and _is_deep(read_image(path)))
 
 
 def _has_pages(path: Path) -> bool:
-    """Return whether a TIFF file has a second page: a directory after the first."""
-    with path.open("rb") as file:
-        order = {b"II*\0": "<", b"MM\0*": ">"}.get(file.read(4))
-        if order is None:
-            return False
-        (offset,) = struct.unpack(f"{order}I", file.read(4))
-        file.seek(offset)
-        (num_entries,) = struct.unpack(f"{order}H", file.read(2).ljust(2, b"\0"))
-        file.seek(offset + 2 + 12 * num_entries)
-        return file.read(4) not in (b"\0\0\0\0", b"")
+    directory = read_directory(path)
+    return directory is not None and directory.has_next

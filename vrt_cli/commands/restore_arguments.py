@@ -43,7 +43,9 @@ Clip = Annotated[
 ]
 Output = Annotated[
     str,
-    typer.Option("--output", "-o", metavar="OUT", help="Video (.mkv, .mp4, ...), folder for PNGs, .png, or - for y4m."),
+    typer.Option(
+        "--output", "-o", metavar="OUT", help="Video (.mkv, ...), folder for PNGs, .png, .tif, .exr, or - for y4m."
+    ),
 ]
 Model = Annotated[str, typer.Option("--model", "-m", help="Name (vrt models lists them) or weights file.")]
 SigmaText = Annotated[
