@@ -88,7 +88,14 @@ def run_in_turn(reader: VideoReader, restorer: Any, open_writer: Callable[[], An
 def time_job(job: Callable[..., Any], clip: Path, restorer: Any, options: dict[str, Any]) -> float:
     """Return the wall seconds of a job, from an open source to a finished file."""
     with tempfile.TemporaryDirectory() as folder, closing(VideoReader(clip)) as reader:
-        target = OutputTarget(f"{folder}/out.mkv", reader, restorer, Encoding(), overwrite=False)
+        target = OutputTarget(
+            f"{folder}/out.mkv",
+            reader,
+            Encoding(),
+            scale=restorer.scale,
+            factor=restorer.frame_factor,
+            overwrite=False,
+        )
         start = time.perf_counter()
         job(reader, restorer, target.open, **options)
         return time.perf_counter() - start

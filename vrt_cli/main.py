@@ -7,7 +7,7 @@ import typer
 from rich.logging import RichHandler
 from typer.core import TyperGroup
 
-from .commands import export, info, join, models, restore, train
+from .commands import export, info, join, models, restore, scenes, train
 from .errors import exit_code_of, is_expected, one_line
 from .progress import make_console
 
@@ -68,6 +68,7 @@ def version() -> None:
 
 restore.register(app)
 join.register(app)
+scenes.register(app)
 info.register(app)
 models.register(app)
 train.register(app)

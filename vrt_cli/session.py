@@ -1,4 +1,4 @@
-"""One run of `vrt restore`: one input after another through one model."""
+"""One run of `vrt restore`: one clip after another through one model."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from vrt_core import Restorer
+from vrt_core import RestoreOptions, Restorer
 from vrt_jobs.callbacks import Callbacks, Result
 from vrt_jobs.finishing import finish_earlier_join
 from vrt_jobs.folder import JobError
@@ -26,9 +26,9 @@ SIGNAL_CODES = 128
 
 
 class Session:
-    """Runs requests in order, and reports each.
+    """Restores clips in order, and reports each.
 
-    A request that fails does not stop the others.
+    A clip that fails does not stop the others.
     """
 
     def __init__(self, console: Console, *, label: str, quiet: bool, json: bool) -> None:
@@ -44,64 +44,73 @@ class Session:
         if json:
             logging.basicConfig(handlers=[JsonLogHandler()], force=True)
 
-    def run(self, requests: Sequence[JobRequest], load: Callable[[], Restorer]) -> None:
-        """Run all requests.
+    def run(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        make_request: Callable[[str, str], JobRequest],
+        load: Callable[[RestoreOptions], Restorer],
+        *,
+        overwrite: bool,
+    ) -> None:
+        """Restore all clips.
 
         Args:
-            requests: What is asked for.
-            load: Loads the model; called once, before the first frame.
+            pairs: Each clip with its output.
+            make_request: Returns the request for a pair.
+            load: Loads the model; called again only if the options differ.
+            overwrite: Whether outputs are replaced.
 
         Raises:
             typer.Exit: If not all went well: with 1 if one failed, 3 if an input was damaged, 128 + n after signal n.
         """
-        restorers: list[Restorer] = []
+        loaded: list[tuple[RestoreOptions, Restorer]] = []
 
-        def restorer() -> Restorer:
-            if not restorers:
-                restorers.append(load())
-            return restorers[0]
+        def restorer(options: RestoreOptions) -> Restorer:
+            if not loaded or loaded[0][0] != options:
+                loaded[:] = [(options, load(options))]
+            return loaded[0][1]
 
         codes: list[int] = []
-        for request in requests:
-            if len(requests) > 1:
-                self._say(f"[{len(codes) + 1}/{len(requests)}] {request.clip} -> {request.output}")
-            codes.append(self._try(request, restorer, is_alone=len(requests) == 1))
+        for clip, output in pairs:
+            if len(pairs) > 1:
+                self._say(f"[{len(codes) + 1}/{len(pairs)}] {clip} -> {output}")
+            reporter = self._reporter()
+            try:
+                codes.append(self._restore(clip, output, make_request, restorer, reporter, overwrite=overwrite))
+            except Exception as error:
+                if not is_expected(error) or (len(pairs) == 1 and not self._json):
+                    raise
+                codes.append(exit_code_of(error))
+                reporter.on_stopped(one_line(error) if self._json else f"vrt: {one_line(error)}", codes[-1])
             if codes[-1] >= SIGNAL_CODES:
                 break
-        if len(requests) > 1:
-            failed = sum(code in (EXIT_FAILED, EXIT_USAGE) for code in codes)
-            left = len(requests) - sum(code < SIGNAL_CODES for code in codes)
-            facts = {"restored": len(codes) - failed - (left > 0), "failed": failed, "left": left}
-            if self._json:
-                print_json("summary", **facts)
-            else:
-                self._say(", ".join(f"{number} {word}" for word, number in facts.items() if number))
+        if len(pairs) > 1:
+            self._summarize(codes, len(pairs))
         errors = [code for code in codes if code in (EXIT_FAILED, EXIT_USAGE)]
         code = codes[-1] if codes[-1] >= SIGNAL_CODES or not errors else errors[0]
         code = code or max(codes)  # one damaged input among others
         if code:
             raise typer.Exit(code)
 
-    def _try(self, request: JobRequest, load: Callable[[], Restorer], *, is_alone: bool) -> int:
-        """Run one request; report an expected error, unless the program ends with it anyway."""
-        reporter = self._reporter()
-        try:
-            return self._run_one(request, load, reporter)
-        except Exception as error:
-            if not is_expected(error) or (is_alone and not self._json):
-                raise
-            code, text = exit_code_of(error), one_line(error)
-            reporter.on_stopped(text if self._json else f"vrt: {text}", code)
-            return code
-
-    def _run_one(self, request: JobRequest, load: Callable[[], Restorer], reporter: Reporter) -> int:
-        """Run one request; return its exit code."""
-        check_name(Path(request.output))
-        if request.can_continue and finish_earlier_join(request):
-            reporter.on_warning(f"{request.output} was whole already; only its job was left, which is deleted")
-            return 0
-        check_output(request.output, request.clip, overwrite=request.overwrite)
-        restorer = load()
+    def _restore(
+        self,
+        clip: str,
+        output: str,
+        make_request: Callable[[str, str], JobRequest],
+        load: Callable[[RestoreOptions], Restorer],
+        reporter: Reporter,
+        *,
+        overwrite: bool,
+    ) -> int:
+        """Restore one clip; return the exit code."""
+        if output != "-":
+            check_name(Path(output))
+            if finish_earlier_join(Path(output)):
+                reporter.on_warning(f"{output} was whole already; only its job was left, which is deleted")
+                return 0
+        check_output(output, clip, overwrite=overwrite)
+        request = make_request(clip, output)
+        restorer = load(request.options)
         with Interrupt(patient=request.can_continue) as interrupt, reporter:
             callbacks = Callbacks(reporter, _Check(interrupt, reporter), interrupt.raise_if_requested)
             if request.can_continue:
@@ -135,6 +144,16 @@ class Session:
     def _report_damage(self, job: SegmentedJob | OnePass, reporter: Reporter) -> None:
         for line in job.damage:
             reporter.on_warning(f"damaged input: {line}")
+
+    def _summarize(self, codes: Sequence[int], total: int) -> None:
+        """Say how many clips were restored."""
+        failed = sum(code in (EXIT_FAILED, EXIT_USAGE) for code in codes)
+        restored = sum(code in (0, EXIT_DAMAGED) for code in codes)
+        facts = {"restored": restored, "failed": failed, "left": total - restored - failed}
+        if self._json:
+            print_json("summary", **facts)
+        else:
+            self._say(", ".join(f"{number} {word}" for word, number in facts.items() if number))
 
     def _reporter(self) -> Reporter:
         return JsonReporter() if self._json else TextReporter(self._console, label=self._label, quiet=self._quiet)

@@ -12,6 +12,7 @@ import torch
 from .errors import InputError
 from .hardware.devices import pick_device, pick_dtype
 from .inference.runner import INTERPOLATION_FRAMES, FrameInterpolator, FrameRestorer, ModelRunner
+from .inference.strength import Strength
 from .inference.tile_executor import TileExecutor
 from .inference.window_plan import check_window
 from .models.cards import ModelCard, find_model
@@ -151,7 +152,8 @@ def make_runner(
     )
     if interpolates:
         return FrameInterpolator(card, executor)
-    return FrameRestorer(card, executor, window_frames=window, overlap_frames=overlap)
+    strength = Strength.from_options(options)
+    return FrameRestorer(card, executor, window_frames=window, overlap_frames=overlap, strength=strength)
 
 
 def _find_files(name_or_path: str | Path) -> tuple[list[tuple[ModelCard, Path | None]], ModelCard | None]:

@@ -146,10 +146,36 @@ class RestoreOptions:
         choices=("auto", "off"),
     )
     """Or the first frame of each scene, counted from 0."""
+    strength: float = _option(
+        1.0,
+        "How much of the restored frame to take, 0 to 1; the rest is the frame before, enlarged if need be.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+    )
+    """For models that restore frames; in a chain, each of these mixes with what it read. Frames before are enlarged by
+    a bicubic filter."""
+    chroma_strength: float | None = _option(
+        None,
+        "The same for colour alone, where it is to differ from that of brightness.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+    )
+    """None: as ``strength``, which is that of luma alone otherwise."""
+    luma_weights: tuple[float, float] = _option(
+        (0.2126, 0.0722),
+        "Weights of red and blue in luma, by the matrix of the clip (Kr and Kb); for chroma_strength.",
+    )
+    """By default those of BT.709."""
 
     def __post_init__(self) -> None:
         """Reject numbers out of range, as far as no model is needed to tell."""
         check_factor(self.factor)
+        check_fraction("strength", self.strength)
+        if self.chroma_strength is not None:
+            check_fraction("chroma_strength", self.chroma_strength)
+        check_luma_weights(self.luma_weights)
         for name in ("window_frames", "overlap_frames", "memory_bytes"):
             option, value = OPTIONS[name], getattr(self, name)
             if value is not None:
@@ -171,6 +197,19 @@ def check_count(name: str, value: object, min: int, unit: str = "") -> int:
         unit = unit.removesuffix("s") if min == 1 else unit
         raise InputError(f"{name} ({value!r}) must be a whole number of at least {min}{unit and ' ' + unit}")
     return value
+
+
+def check_fraction(name: str, value: object) -> None:
+    """Raise InputError unless ``value`` is a number from 0 to 1."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise InputError(f"{name} ({value!r}) must be a number from 0 to 1")
+
+
+def check_luma_weights(weights: Any) -> None:
+    """Raise InputError unless ``weights`` are those of red and blue, which leave some for green."""
+    is_pair = isinstance(weights, tuple) and len(weights) == 2 and all(isinstance(x, (int, float)) for x in weights)
+    if not is_pair or min(weights) < 0 or not sum(weights) < 1:
+        raise InputError(f"luma_weights ({weights!r}) must be two numbers of at least 0, whose sum is less than 1")
 
 
 def check_factor(factor: object) -> None:

@@ -23,7 +23,7 @@ from .inference.progress import OnStep, RaiseIfCancelled, RunContext, never_canc
 from .inference.runner import ModelRunner
 from .inference.streaming import InputFrames, SceneFrame, stream_frames, stream_start
 from .inference.tile_plan import TileSize
-from .inference.validation import check_clip, check_sigma, resolve_cuts
+from .inference.validation import check_clip, check_no_strength, check_sigma, resolve_cuts
 from .inference.window_plan import Plan, Window, clean_cuts
 from .models.cards import ModelCard, chain_card
 from .options import Cuts, RestoreOptions, Sigma, check_count
@@ -52,7 +52,8 @@ class Restorer:
             options: Defaults of ``sigma_255`` and ``cuts``.
 
         Raises:
-            InputError: If the options have a noise level that no network takes.
+            InputError: If the options have a noise level that no network takes, or a strength for networks that only
+                interpolate.
         """
         self.runners = tuple(runners)
         self.options = options or RestoreOptions()
@@ -66,6 +67,8 @@ class Restorer:
         self.card = card or chain_card([runner.card for runner in self.runners], self.scale)
         if self.options.sigma_255 is not None and not self.needs_sigma:
             check_sigma(self.name, False, self.options.sigma_255, has_map=False)
+        if all(runner.frame_factor > 1 for runner in self.runners):
+            check_no_strength(self.name, self.options)
 
     @property
     def name(self) -> str:
@@ -163,11 +166,6 @@ class Restorer:
         for runner in reversed(self.runners):
             first_output = stream_start(runner, first_output)[1]
         return first_output
-
-    @property
-    def windows(self) -> tuple[tuple[int, int], ...]:
-        """(frames of a window, frames that two windows share) of each network."""
-        return tuple((runner.window_frames, runner.overlap_frames) for runner in self.runners)
 
     @property
     def stride_frames(self) -> int:

@@ -31,7 +31,7 @@ def join(folder: JobFolder, request: JobRequest, scale: int, factor: int) -> int
     records = _in_a_row(folder.records)
     if end is None and partial_record is not None and partial_record.index == len(records):
         records.append(partial_record)
-    with closing(request.open_reader(on_note=lambda text: None)) as reader:
+    with closing(request.source.open(on_note=lambda text: None)) as reader:
         target = OutputTarget(
             request.output, reader, request.encoding, scale=scale, factor=factor, overwrite=request.overwrite
         )
@@ -63,10 +63,10 @@ def join_what_is_there(folder: JobFolder, output: str, *, overwrite: bool, event
     return join(folder, replace(request, output=output, overwrite=overwrite), scale, factor)
 
 
-def finish_earlier_join(request: JobRequest) -> bool:
+def finish_earlier_join(output: Path) -> bool:
     """Return whether the output is whole, and only the folder of its job was left; it is deleted then."""
-    folder = JobFolder(Path(request.output))
-    if not folder.exists or request.restart or not is_joined(folder):
+    folder = JobFolder(output)
+    if not folder.exists or not is_joined(folder):
         return False
     with folder:
         folder.remove()

@@ -74,7 +74,7 @@ class SegmentedJob:
             Stopped: If a callback stopped the job; what is finished stays.
         """
         events = self._callbacks.events
-        opened = self._request.open_reader(self._restorer.device, on_note=events.on_warning)
+        opened = self._request.source.open(self._restorer.device, on_note=events.on_warning)
         with closing(opened) as reader:
             target = make_target(self._request, reader, self._restorer)
             plan = None if target.is_folder else target.plan_video(copies=2)
@@ -87,7 +87,7 @@ class SegmentedJob:
                 tell_start(events, self._request, self._restorer, reader, target, num_finished=self.num_finished)
                 end = self._restore(reader, gaps[0], make_segment) or end
         for gap in gaps[1:]:  # after a segment that was damaged on the disk
-            with closing(self._request.open_reader(self._restorer.device, on_note=lambda text: None)) as reader:
+            with closing(self._request.source.open(self._restorer.device, on_note=lambda text: None)) as reader:
                 end = self._restore(reader, gap, make_segment) or end
         assert end is not None
         events.on_join(len(self.folder.records))

@@ -13,16 +13,22 @@ import av
 import torch
 
 from vrt_core import OPTIONS, InputError, Restorer, __version__
+from vrt_media.crop import Crop
 from vrt_media.encoding import Encoding
 from vrt_media.images import list_images
 from vrt_media.output_plan import OutputPlan
 
 from .disk import identify
 from .folder import JobError
+from .inputs import InputSource
 from .request import JobRequest
 
 FORMAT = 1
 """Version of the job folder."""
+COMPARED_OPTIONS = (
+    *("sigma_255", "cuts", "compile", "tile_overlap_px", "factor", "strength", "chroma_strength", "luma_weights"),
+)
+"""Options that are not in what the model was made of."""
 NAMES = {"sigma_255": "--sigma", "tile_px": "--tile", "window_frames": "--window", "overlap_frames": "--overlap"}
 """Flags of settings that have other names."""
 
@@ -39,30 +45,33 @@ def make_manifest(
         plan: Output, None for a folder of images.
         segment_frames: Output frames of a segment.
     """
-    options = request.options
+    options, source = request.options, request.source
+    frames = {
+        "start": source.start,
+        "frames": source.limit,
+        "fps": str(source.rate),
+        "crop": None if source.crop is None else str(source.crop),
+        "deinterlace": source.fields,
+    }
     return {
         "format": FORMAT,
         "version": __version__,
         "request": {
-            "clip": str(Path(request.clip).absolute()),
-            "start": request.start,
-            "frames": request.frames,
-            "rate": str(request.rate),
+            "clip": str(Path(source.clip).absolute()),
+            **frames,
             "encoding": asdict(request.encoding),
             "scale": restorer.scale,
             "factor": restorer.frame_factor,
         },
         "tiles": [list(tile) for tile in restorer.tile_sizes(*size)],
         "fixed": {
-            "input": _identify_input(request),
-            "start": request.start,
-            "frames": request.frames,
-            "fps": str(request.rate) if request.reads_images else None,
+            "input": _identify_input(source),
+            **{name: value for name, value in frames.items() if name != "fps" or source.reads_images},
             "model": {"name": restorer.name, "sha256": weights_digest(restorer)},
             "precision": str(restorer.dtype).removeprefix("torch."),
             "device": restorer.device.type,
-            "windows": [list(window) for window in restorer.windows],
-            **{name: _plain(getattr(options, name)) for name in ("sigma_255", "cuts", "compile", "tile_overlap_px")},
+            "windows": [[runner.window_frames, runner.overlap_frames] for runner in restorer.runners],
+            **{name: _plain(getattr(options, name)) for name in COMPARED_OPTIONS},
             "segment_frames": segment_frames,
             "output_name": Path(request.output).name,
             "output": None if plan is None else _describe(plan),
@@ -99,14 +108,15 @@ def request_of(manifest: Mapping[str, Any], output: Path) -> tuple[JobRequest, i
     """
     try:
         facts = manifest["request"]
-        request = JobRequest(
+        source = InputSource(
             clip=facts["clip"],
-            output=str(output),
-            encoding=Encoding(**facts["encoding"]),
+            rate=Fraction(facts["fps"]),
             start=facts["start"],
-            frames=facts["frames"],
-            rate=Fraction(facts["rate"]),
+            limit=facts["frames"],
+            crop=None if facts["crop"] is None else Crop.parse(facts["crop"]),
+            fields=facts["deinterlace"],
         )
+        request = JobRequest(source=source, output=str(output), encoding=Encoding(**facts["encoding"]))
         return request, facts["scale"], facts["factor"]
     except (KeyError, TypeError, ValueError, InputError) as error:
         raise JobError(f"the manifest of {output} is damaged: {error!r}") from None
@@ -122,9 +132,9 @@ def weights_digest(restorer: Restorer) -> str:
     return content.hexdigest()
 
 
-def _identify_input(request: JobRequest) -> dict[str, Any]:
-    path = Path(request.clip)
-    if not request.reads_images:
+def _identify_input(source: InputSource) -> dict[str, Any]:
+    path = Path(source.clip)
+    if not source.reads_images:
         return identify(path)
     paths = list_images(path) if path.is_dir() else [path]
     names = "\n".join(f"{p.name} {p.stat().st_size}" for p in paths)

@@ -26,7 +26,7 @@ class OnePass:
     def __init__(self, request: JobRequest, restorer: Restorer, callbacks: Callbacks) -> None:
         """Open the input."""
         self._request, self._restorer, self._callbacks = request, restorer, callbacks
-        self.reader = request.open_reader(restorer.device, on_note=callbacks.events.on_warning)
+        self.reader = request.source.open(restorer.device, on_note=callbacks.events.on_warning)
         self.target = make_target(request, self.reader, restorer)
 
     def run(self) -> Result:
@@ -88,7 +88,7 @@ def tell_start(
     total = reader.info.num_frames
     events.on_start(
         Start(
-            input=request.clip,
+            input=request.source.clip,
             output=request.output,
             model=restorer.name,
             device=str(restorer.device),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .colour import Colour
     from .mastering import Mastering
 
-IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
+IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp", ".exr")
 
 
 class MediaError(Exception):
@@ -40,9 +40,9 @@ class ClipInfo:
     """Properties of a clip, known once its first frame is decoded."""
 
     height: int
-    """Pixels, after rotation."""
+    """Pixels, after rotation and crop."""
     width: int
-    """Pixels, after rotation."""
+    """Pixels, after rotation and crop."""
     colour: Colour
     pix_fmt: str
     """Pixel format of the source, by libav's name."""

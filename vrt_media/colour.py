@@ -11,6 +11,8 @@ import av
 
 RGB, BT709, UNSPECIFIED, FCC, BT470BG, BT601, SMPTE240M, BT2020 = 0, 1, 2, 4, 5, 6, 7, 9
 LIMITED, FULL = 1, 2
+LINEAR = 8
+"""Transfer characteristics of linear light."""
 LEFT, CENTRE, TOP_LEFT, TOP, BOTTOM_LEFT, BOTTOM = 1, 2, 3, 4, 5, 6
 
 LUMA_WEIGHTS = {

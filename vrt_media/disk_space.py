@@ -19,6 +19,7 @@ INTRA_RATIOS = {
     "utvideo": 0.5,
     "png": 0.5,
     "tiff": 0.7,
+    "exr": 2.0,  # 32 bits a sample
     "prores": 0.2,
     "prores_ks": 0.2,
     "dnxhd": 0.2,

@@ -16,8 +16,8 @@ from .colour import FULL, RGB, Colour
 from .part_file import PartFile, part_path, rename
 from .planes import write_rgb
 
-CODECS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}
-"""Encoder of each suffix that can be written: lossless formats of 8 and 16 bits."""
+CODECS = {".png": "png", ".tif": "tiff", ".tiff": "tiff", ".exr": "exr"}
+"""Encoder of each suffix that can be written: lossless formats of 8 and 16 bits, and of 32-bit floating point."""
 
 
 class ImageWriter:
@@ -30,7 +30,9 @@ class ImageWriter:
         result: Where the images are.
     """
 
-    def __init__(self, folder: Path, *, names: Iterator[str], deep: bool, overwrite: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, names: Iterator[str], deep: bool, overwrite: bool = False, suffix: str = ".png"
+    ) -> None:
         """Create the part.
 
         Args:
@@ -38,22 +40,24 @@ class ImageWriter:
             names: Name of each image, without suffix.
             deep: Whether to write 16 bits per channel instead of 8.
             overwrite: Whether `close` replaces images of the same names.
+            suffix: One of `CODECS`.
 
         Raises:
             OSError: If the folder cannot be created.
         """
         self.num_frames = 0
-        self._folder, self._names, self._pix_fmt = folder, names, deep_format(".png", deep)
+        self._folder, self._names, self._pix_fmt = folder, names, deep_format(suffix, deep)
+        self._suffix = suffix
         self._overwrite = overwrite
         folder.parent.mkdir(parents=True, exist_ok=True)
         self.result = self._part = create_folder(folder / folder.name if folder.is_dir() else folder)
 
     def write(self, rgb: Tensor, pts: int) -> None:
         """Write one image, (3, H, W); images have no time stamps."""
-        path = self._part / f"{next(self._names)}.png"
+        path = self._part / f"{next(self._names)}{self._suffix}"
         with path.open("xb") as file:
             try:
-                file.write(encode_image(rgb, ".png", self._pix_fmt))
+                file.write(encode_image(rgb, self._suffix, self._pix_fmt))
                 file.flush()
             except BaseException:
                 path.unlink()  # a part of an image is none
@@ -151,7 +155,9 @@ class SingleImageWriter:
 
 
 def deep_format(suffix: str, deep: bool) -> str:
-    """Return the pixel format of an image of 8 bits, or of 16 if deep."""
+    """Return the pixel format of an image of 8 bits, or of 16 if deep; that of EXR is floating point."""
+    if CODECS[suffix.lower()] == "exr":
+        return "gbrpf32le"
     big_endian = CODECS[suffix.lower()] == "png"
     return ("rgb48be" if big_endian else "rgb48le") if deep else "rgb24"
 
@@ -169,11 +175,12 @@ def create_folder(target: Path) -> Path:
 
 
 def encode_image(rgb: Tensor, suffix: str, pix_fmt: str) -> bytes:
-    """Return (3, H, W) as the content of a PNG or TIFF file."""
+    """Return (3, H, W) as the content of a PNG, TIFF or EXR file; EXR holds values as they are, others are clipped."""
     frame = write_rgb(rgb, pix_fmt, Colour(matrix=RGB, full_range=True))
     encoder = av.CodecContext.create(CODECS[suffix.lower()], "w")
     assert isinstance(encoder, av.VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, pix_fmt
     encoder.time_base, encoder.color_range = Fraction(1), FULL
     encoder.sample_aspect_ratio = Fraction(1)  # else PNG states 0:1
+    encoder.options = {"compression": "zip16"} if encoder.name == "exr" else {}
     return b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))

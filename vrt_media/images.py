@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -18,10 +17,13 @@ from av.error import FFmpegError
 from av.sidedata.sidedata import Type
 
 from .clip import IMAGE_SUFFIXES, ClipInfo, MediaError, TimedFrame, ignore
-from .colour import colour_of
+from .colour import LINEAR, colour_of
+from .crop import Crop, whole_frame
 from .encoding import bit_depth
-from .orientation import orientation_of, upright
+from .numbering import describe_gaps
+from .orientation import upright, upright_size
 from .planes import read_rgb
+from .tiff import read_directory
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +48,11 @@ def list_images(folder: Path) -> list[Path]:
     return paths
 
 
+def is_tiff(path: Path) -> bool:
+    """Return whether the name of a file is that of a TIFF file."""
+    return path.suffix.lower() in (".tif", ".tiff")
+
+
 def unique_names(paths: list[Path]) -> list[str]:
     """Return a name for each file: its stem, or its whole name where stems are equal but for upper and lower case."""
     stems = Counter(path.stem.casefold() for path in paths)
@@ -65,6 +72,8 @@ def read_image(path: Path) -> av.VideoFrame:
     Raises:
         MediaError: If it cannot be decoded.
     """
+    if is_tiff(path) and (directory := read_directory(path)) and directory.is_half_float:  # libav takes them for whole
+        raise MediaError(f"{path}: floating-point samples of 16 bits are not read from TIFF; convert to 32 bits or EXR")
     try:
         with path.open("rb") as file, av.open(file, "r") as container:  # a name is neither a pattern nor a protocol
             return next(container.decode(video=0))
@@ -90,6 +99,7 @@ class ImageReader:
         limit: int | None = None,
         device: torch.device | str = "cpu",
         on_note: Callable[[str], object] = _log.warning,
+        crop: Crop | None = None,
     ) -> None:
         """List the images, and read the first.
 
@@ -100,9 +110,10 @@ class ImageReader:
             limit: Maximum number of images; all if None.
             device: Device on which images are converted and returned.
             on_note: Called with each thing that the user should know, but that does not stop the reader.
+            crop: Part of each upright image to read; all of it if None.
 
         Raises:
-            MediaError: If there are no images, or if the first cannot be read.
+            MediaError: If there are no images, or if the first cannot be read, or if the crop does not lie in it.
         """
         self.paths = (list_images(path) if path.is_dir() else [path])[start:][:limit]
         if not self.paths:
@@ -110,11 +121,14 @@ class ImageReader:
         self._device, self._on_note = device, on_note
         self._noted: set[str] = set()
         self.names = unique_names(self.paths)
+        if gaps := describe_gaps(self.paths):
+            on_note(f"{path}: its numbering has gaps ({gaps}); the clip goes on over them")
         frame = read_image(self.paths[0])
-        height, width = _size(frame)
+        self._size = height, width = upright_size(frame)
+        self._crop = crop.within(height, width, str(self.paths[0])) if crop else whole_frame(height, width)
         self.info = ClipInfo(
-            height=height,
-            width=width,
+            height=self._crop.height,
+            width=self._crop.width,
             colour=colour_of(frame),
             pix_fmt=frame.format.name if _is_deep(frame) or not any(map(_is_deep_file, self.paths)) else "rgb48le",
             rate=rate,
@@ -130,20 +144,21 @@ class ImageReader:
         Raises:
             MediaError: If an image cannot be read, or has another size than the first.
         """
-        size = (self.info.height, self.info.width)
+        size = self._size
         for number, path in enumerate(self.paths):
             if number < skip:
                 on_skipped(number)
                 continue
             frame = read_image(path)
-            height, width = _size(frame)
+            height, width = upright_size(frame)
             if (height, width) != size:
                 raise MediaError(
                     f"{path}: {width}x{height} pixels, but {self.paths[0].name} has "
                     f"{size[1]}x{size[0]}; all images of a clip need one size"
                 )
             self._note(path, frame)
-            yield TimedFrame(upright(read_rgb(frame, colour_of(frame), device=self._device), frame), number)
+            rgb = upright(read_rgb(frame, colour_of(frame), device=self._device), frame)  # (3, H, W)
+            yield TimedFrame(self._crop.cut(rgb), number)
 
     def _note(self, path: Path, frame: av.VideoFrame) -> None:
         """Tell once what is left out of images."""
@@ -151,7 +166,11 @@ class ImageReader:
             "its alpha channel is left out": any(c.is_alpha for c in frame.format.components),
             "its colour profile (ICC) is left out, its colours are taken as they are": Type.ICC_PROFILE
             in frame.side_data,
-            "only the first of its pages is read": path.suffix.lower() in (".tif", ".tiff") and _has_pages(path),
+            "only the first of its pages is read": is_tiff(path) and _has_pages(path),
+            "its light is linear and taken as it is, whereas models are trained on gamma-encoded pictures": int(
+                getattr(frame, "color_trc", 0)
+            )
+            == LINEAR,
         }
         for text, is_true in facts.items():
             if is_true and text not in self._noted:
@@ -175,23 +194,9 @@ def _is_deep_file(path: Path) -> bool:
     if suffix == ".png":
         with path.open("rb") as file:
             return file.read(25)[24:] == b"\x10"
-    return suffix in (".tif", ".tiff") and path.stat().st_size > 0 and _is_deep(read_image(path))
+    return suffix == ".exr" or (is_tiff(path) and path.stat().st_size > 0 and _is_deep(read_image(path)))
 
 
 def _has_pages(path: Path) -> bool:
-    """Return whether a TIFF file has a second page: a directory after the first."""
-    with path.open("rb") as file:
-        order = {b"II*\0": "<", b"MM\0*": ">"}.get(file.read(4))
-        if order is None:
-            return False
-        (offset,) = struct.unpack(f"{order}I", file.read(4))
-        file.seek(offset)
-        (num_entries,) = struct.unpack(f"{order}H", file.read(2).ljust(2, b"\0"))
-        file.seek(offset + 2 + 12 * num_entries)
-        return file.read(4) not in (b"\0\0\0\0", b"")
-
-
-def _size(frame: av.VideoFrame) -> tuple[int, int]:
-    """Return height and width of an image, upright."""
-    is_turned = orientation_of(frame)[0] % 2 == 1
-    return (frame.width, frame.height) if is_turned else (frame.height, frame.width)
+    directory = read_directory(path)
+    return directory is not None and directory.has_next

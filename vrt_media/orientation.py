@@ -27,3 +27,9 @@ def upright(rgb: Tensor, frame: av.VideoFrame) -> Tensor:
     turns, is_mirrored = orientation_of(frame)
     rgb = torch.rot90(rgb, turns, dims=(1, 2))
     return rgb.flip(2) if is_mirrored else rgb
+
+
+def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
+    """Return height and width of the upright picture of a frame, pixels."""
+    is_turned = orientation_of(frame)[0] % 2 == 1
+    return (frame.width, frame.height) if is_turned else (frame.height, frame.width)

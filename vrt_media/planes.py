@@ -6,6 +6,8 @@ dark on average, also for 10-bit sources. The arithmetic below is exact in float
 
 from __future__ import annotations
 
+import re
+
 import av
 import numpy as np
 import torch
@@ -26,7 +28,9 @@ def read_rgb(frame: av.VideoFrame, colour: Colour, *, device: torch.device | str
     Returns:
         (3, H, W), float32, nominally in [0, 1]; not clamped, so codes beyond black and white survive.
     """
-    name = _plain_name(frame.format)
+    if is_float(frame.format.name):
+        return torch.from_numpy(_float_samples(frame)).to(device)
+    name = plain_format(frame.format)
     if name != frame.format.name:
         frame = frame.reformat(format=name)
     layout = frame.format
@@ -60,7 +64,8 @@ def write_rgb(rgb: Tensor, pix_fmt: str, colour: Colour) -> av.VideoFrame:
     """Convert R'G'B' to a frame for an encoder.
 
     Args:
-        rgb: (3, H, W), nominally in [0, 1]; codes are rounded, and clipped to the range of the format.
+        rgb: (3, H, W), nominally in [0, 1]; codes are rounded, and clipped to the range of the format, unless that is
+            floating point.
         pix_fmt: Pixel format, by libav's name.
         colour: Colour to encode with, from `colour_for`; the frame is tagged with it.
 
@@ -68,7 +73,9 @@ def write_rgb(rgb: Tensor, pix_fmt: str, colour: Colour) -> av.VideoFrame:
         The frame, without time stamp and time base.
     """
     _, H, W = rgb.shape
-    name = _plain_name(av.VideoFormat(pix_fmt, W, H))
+    if is_float(pix_fmt):
+        return _float_frame(rgb, pix_fmt, colour)
+    name = plain_format(av.VideoFormat(pix_fmt, W, H))
     layout = av.VideoFormat(name, W, H)
     depth_bits = layout.components[0].bits
     frame = av.VideoFrame(W, H, name)
@@ -97,6 +104,41 @@ def write_rgb(rgb: Tensor, pix_fmt: str, colour: Colour) -> av.VideoFrame:
     return frame
 
 
+def is_float(pix_fmt: str) -> bool:
+    """Return whether the samples of a pixel format are floating-point numbers."""
+    return re.search(r"f(16|32)(le|be)$", pix_fmt) is not None
+
+
+def _float_samples(frame: av.VideoFrame) -> np.ndarray:
+    """Return the samples of a frame of floating-point RGB or grey, (3, H, W), float32; alpha is left out."""
+    layout = frame.format
+    kind = np.dtype(("<" if layout.name.endswith("le") else ">") + ("f2" if "f16" in layout.name else "f4"))
+    planes = [np.frombuffer(p, kind).reshape(-1, p.line_size // kind.itemsize)[: frame.height] for p in frame.planes]
+    colours = [c for c in layout.components if not c.is_alpha]
+    if layout.is_planar or len(layout.components) == 1:
+        samples = np.stack([planes[c.plane][:, : frame.width] for c in colours])
+    else:
+        num_channels = len(layout.components)
+        packed = planes[0][:, : num_channels * frame.width].reshape(frame.height, frame.width, num_channels)
+        samples = np.moveaxis(packed[..., : len(colours)], 2, 0)
+    return np.array(np.broadcast_to(samples, (3, frame.height, frame.width)), np.float32, order="C")
+
+
+def _float_frame(rgb: Tensor, pix_fmt: str, colour: Colour) -> av.VideoFrame:
+    """Return (3, H, W) as a frame of floating-point RGB; nothing is rounded or clipped."""
+    _, H, W = rgb.shape
+    frame = av.VideoFrame(W, H, "gbrpf32le")
+    for component, values in zip(frame.format.components, rgb.float().cpu().numpy(), strict=True):
+        plane = frame.planes[component.plane]
+        samples = np.zeros((plane.buffer_size // plane.line_size, plane.line_size // 4), "<f4")
+        samples[:H, :W] = values
+        plane.update(samples.tobytes())
+    if pix_fmt != "gbrpf32le":
+        frame = frame.reformat(format=pix_fmt)
+    colour.tag(frame)
+    return frame
+
+
 def _code_range(depth_bits: int, full_range: bool) -> tuple[float, float, float, float]:
     """Return four codes: black, white minus black, neutral chroma, and chroma of 0.5 minus chroma of -0.5."""
     unit = 2 ** (depth_bits - 8)
@@ -105,7 +147,7 @@ def _code_range(depth_bits: int, full_range: bool) -> tuple[float, float, float,
     return 16 * unit, 219 * unit, 128 * unit, 224 * unit
 
 
-def _plain_name(layout: av.VideoFormat) -> str:
+def plain_format(layout: av.VideoFormat) -> str:
     """Return the nearest layout that this module converts: planar Y'CbCr, grey or RGB, or rgb24 and rgb48le."""
     name = layout.name
     components = [c for c in layout.components if not c.is_alpha]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from typing import Any
@@ -17,17 +16,20 @@ from .attachments import read_attachments
 from .clip import ClipInfo, MediaError, TimedFrame, ignore
 from .colour import MATRIX_NAMES, colour_of
 from .container import MediaFile, average_rate, count_frames, duration_seconds, main_video, name_of, open_input
+from .crop import Crop, whole_frame
 from .cut import PacketCut
 from .damage import Damage
 from .decoder import FrameDecoder
+from .deinterlacing import Fields, deinterlace
 from .extent import Extent
 from .gaps import GapWatch
 from .joins import connect
 from .mastering import mastering_of
-from .orientation import orientation_of, upright
+from .orientation import orientation_of, upright, upright_size
 from .pipe import StandardInput
 from .planes import read_rgb
 from .timeline import as_fraction
+from .trim import Trim
 
 _log = logging.getLogger(__name__)
 
@@ -35,19 +37,6 @@ COPIED_KINDS = ("audio", "subtitle")
 CONTAINER_METADATA = ("major_brand", "minor_version", "compatible_brands", "encoder")
 HDR_TRANSFERS = (16, 18)
 """PQ and HLG, by their codes in ITU-T H.273."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trim:
-    """The part of a clip to read, by frame numbers or by times; all of it by default."""
-
-    start_frame: int = 0
-    """Number of the first frame. The frames before it are decoded and dropped, so the cut is exact."""
-    max_frames: int | None = None
-    start_seconds: Fraction | None = None
-    """Time of the first frame; 0 drops frames with negative times, None none."""
-    stop_seconds: Fraction | None = None
-    """Time that all frames are before."""
 
 
 class VideoReader:
@@ -76,6 +65,8 @@ class VideoReader:
         on_note: Callable[[str], object] = _log.warning,
         strict: bool = False,
         options: Mapping[str, str] | None = None,
+        crop: Crop | None = None,
+        fields: Fields | None = None,
     ) -> None:
         """Open the file and decode the first frame.
 
@@ -86,9 +77,12 @@ class VideoReader:
             on_note: Called with each thing that the user should know, but that does not stop the reader.
             strict: Whether damage ends the reading.
             options: Options of libav for opening the file.
+            crop: Part of each upright frame to read; all of it if None.
+            fields: Frames to deinterlace; if None, there are none, and `on_note` is told of flags that ask for it.
 
         Raises:
-            MediaError: If libav cannot open the file, or if there is no video stream, or no frame in the trim.
+            MediaError: If libav cannot open the file, or if there is no video stream, or no frame in the trim, or if
+                the crop does not lie in the frame.
         """
         self.name, self.stop_seconds = name_of(source), None
         self._trim, self._device, self._on_note = trim or Trim(), device, on_note
@@ -96,10 +90,10 @@ class VideoReader:
         try:
             self._video = main_video(self._container, self.name)
             self._file_zero = Fraction(max(0, self._container.start_time or 0), av.time_base)
-            self.damage = Damage(self.name, zero=self._file_zero)
-            if not self._is_part_from_later:
-                self.damage.strict, self.damage.on_note = strict, on_note
+            self._strict, self.damage = strict, Damage(self.name, zero=self._file_zero)
             self._decoder = FrameDecoder(self._video, self.damage)
+            if not self._is_part_from_later:
+                self._start_account()
             self._unit = as_fraction(self._video.time_base, Fraction(1))
             self.copied_streams = [s for s in self._container.streams if s.type in COPIED_KINDS]
             self.attachments = read_attachments(self._container)
@@ -115,12 +109,12 @@ class VideoReader:
             self._packets = self._extent.watch(self._demux())
             self._early: list[av.Packet] = []  # packets read before `frames` is called
             self._on_packet: Callable[[av.Packet], object] = self._early.append
+            self._fields: Fields | None = fields
             self._decoded = self._decode()
             self._first, self._first_pts = self._find_first()
-            if self._is_part_from_later:
-                self.damage = Damage(self.name, zero=self._file_zero, strict=strict, on_note=on_note)
-                self._decoder.damage = self.damage
-            self.info = self._read_info(self._first)
+            if self._trim.start_seconds:
+                self._start_account()
+            self.info = self._read_info(self._first, crop)
             self._warn(self._first)
         except BaseException:
             self._container.close()
@@ -242,23 +236,37 @@ class VideoReader:
         return connect(packets, self._video.index) if has_joins else packets
 
     def _decode(self) -> Iterator[tuple[av.VideoFrame, int | None]]:
-        """Decode the frames between the times of the trim; pass packets of other streams on."""
+        """Iterate over the frames between the times of the trim, deinterlaced beforehand, with all their neighbours."""
         start, stop = (
             None if seconds is None else int(seconds / self._unit)
             for seconds in (self._trim.start_seconds, self._trim.stop_seconds)
         )
+        for frame, pts in deinterlace(self._decode_all(), self._fields or "none"):
+            if pts is not None and start is not None and pts < start:
+                continue
+            if pts is not None and stop is not None and pts >= stop:
+                return
+            yield frame, pts
+
+    def _decode_all(self) -> Iterator[tuple[av.VideoFrame, int | None]]:
+        """Decode all frames; pass packets of other streams on."""
+        num_frames = 0
         for packet in self._packets:
             if packet.stream is not self._video:
                 if packet.size:
                     self._on_packet(packet)
                 continue
-            for frame, pts in self._decoder.decode(packet):
-                if pts is not None and start is not None and pts < start:
-                    continue
-                if pts is not None and stop is not None and pts >= stop:
-                    return
-                yield frame, pts
+            for item in self._decoder.decode(packet):
+                yield item
+                num_frames += 1
+                if num_frames == self._trim.start_frame:
+                    self._start_account()
         self._extent.check(self.damage)
+
+    def _start_account(self) -> None:
+        """Account for damage from here on: that of frames before the trim is none."""
+        self.damage = Damage(self.name, zero=self._file_zero, strict=self._strict, on_note=self._on_note)
+        self._decoder.damage = self.damage
 
     def _find_first(self) -> tuple[av.VideoFrame, int | None]:
         trim = self._trim
@@ -282,21 +290,23 @@ class VideoReader:
     def _upright(self, frame: av.VideoFrame) -> torch.Tensor:
         rgb = read_rgb(frame, self.info.colour, device=self._device)  # (3, h, w)
         rgb = upright(rgb, frame)  # (3, H, W)
-        size = (self.info.height, self.info.width)
-        if rgb.shape[1:] != size:
+        height, width = self._frame_size
+        if rgb.shape[1:] != (height, width):
             raise MediaError(
                 f"{self.name}: the frame at {frame.time or 0:.3f} s has {rgb.shape[2]}x{rgb.shape[1]} pixels, "
-                f"those before it {size[1]}x{size[0]}; one size per clip is needed: scale it first"
+                f"those before it {width}x{height}; one size per clip is needed: scale it first"
             )
-        return rgb
+        return self._crop.cut(rgb)
 
-    def _read_info(self, frame: av.VideoFrame) -> ClipInfo:
+    def _read_info(self, frame: av.VideoFrame, crop: Crop | None) -> ClipInfo:
         stream, is_turned = self._video, orientation_of(frame)[0] % 2 == 1
+        self._frame_size = height, width = upright_size(frame)
+        self._crop = crop.within(height, width, self.name) if crop else whole_frame(height, width)
         rate = average_rate(stream)
         aspect = as_fraction(stream.sample_aspect_ratio, Fraction(1))
         return ClipInfo(
-            height=frame.width if is_turned else frame.height,
-            width=frame.height if is_turned else frame.width,
+            height=self._crop.height,
+            width=self._crop.width,
             colour=colour_of(frame),
             pix_fmt=frame.format.name,
             rate=rate,
@@ -324,8 +334,8 @@ class VideoReader:
         if not colour.exact:
             matrix = MATRIX_NAMES.get(colour.matrix, colour.matrix)
             self._note(f": matrix {matrix} is read as a plain Y'CbCr one")
-        if frame.interlaced_frame:
-            self._note(" is interlaced; deinterlace it first, the models know whole frames only")
+        if frame.interlaced_frame and self._fields is None:
+            self._note(" states that it is interlaced: deinterlace it if it is, the models know whole frames only")
         if any(c.is_alpha for c in frame.format.components):
             self._note(": the alpha channel is left out")
 

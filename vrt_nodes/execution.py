@@ -75,6 +75,11 @@ def run_options(models: Sequence[LoadedModel], widgets: dict[str, Any]) -> Resto
             f"factor ({options.factor}) was given, but model {names} does not interpolate; set factor to 2, which "
             "it does not use"
         )
+    if {options.strength, options.chroma_strength} - {1, None} and set(tasks) == {"interpolate"}:
+        raise core.InputError(
+            f"strength or chroma_strength was given, but model {names} interpolates: its frames have no frame before "
+            f"to be mixed with; set them to 1 and {AUTOMATIC}"
+        )
     is_automatic = options.sigma_255 is None and "denoise" in tasks
     return replace(options, sigma_255="auto") if is_automatic else options
 

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from .execution import check_model, restore_images
-from .widgets import VRTModel, advanced_inputs, make_schema, model_input, option_input
+from .widgets import VRTModel, advanced_inputs, make_schema, model_input, option_input, strength_inputs
 
 IMAGES_TIP = "Frames of a video, in order."
 
@@ -29,6 +29,7 @@ class Restore(io.ComfyNode):
                 io.Image.Input("images", tooltip=IMAGES_TIP),
                 option_input("sigma_255"),
                 *advanced_inputs("window_frames", "overlap_frames", "tile_px", "tile_overlap_px", "cuts"),
+                *strength_inputs(),
             ],
             outputs=[
                 io.Image.Output(
@@ -97,6 +98,7 @@ class SpaceTimeSR(io.ComfyNode):
                 ),
                 option_input("factor"),
                 *advanced_inputs("window_frames", "overlap_frames", "tile_px", "tile_overlap_px", "cuts"),
+                *strength_inputs(),
             ],
             outputs=[
                 io.Image.Output(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import InputImpl, io
@@ -13,7 +14,15 @@ from .execution import ONE_FRAME, comfyui_out_of_memory, run_options
 from .loaded_model import LoadedModel, make_restorer
 from .run_progress import RunProgress
 from .video_io import TensorReader, open_video, open_writer, temporary_file
-from .widgets import advanced_inputs, check_number, make_schema, mark_advanced, model_input, option_input
+from .widgets import (
+    advanced_inputs,
+    check_number,
+    make_schema,
+    mark_advanced,
+    model_input,
+    option_input,
+    strength_inputs,
+)
 
 if TYPE_CHECKING:
     from vrt_core import RestoreOptions
@@ -53,6 +62,7 @@ class RestoreVideo(io.ComfyNode):
                         "resolution.",
                     )
                 ),
+                *strength_inputs(),
             ],
             outputs=[
                 io.Video.Output(
@@ -84,6 +94,7 @@ def _restore(
     info = source.info
     if info.num_frames == 1:
         progress.warn_user(ONE_FRAME)
+    options = replace(options, luma_weights=info.colour.luma_weights)
     restorer = make_restorer([model], options, (info.num_frames or ASSUMED_FRAMES, info.height, info.width))
     factor = restorer.frame_factor
     num_frames = None if info.num_frames is None else factor * info.num_frames

@@ -30,12 +30,13 @@ def model_input() -> io.Input:
     return VRTModel.Input("model", tooltip="From Load VRT Model.")
 
 
-def option_input(name: str, *, is_advanced: bool = False) -> io.Input:
+def option_input(name: str, *, is_advanced: bool = False, is_optional: bool = False) -> io.Input:
     """Return the widget of one of the core's options.
 
     Args:
         name: Name of the option and of the input.
         is_advanced: Whether to hide the widget among the advanced ones, where ComfyUI can.
+        is_optional: Whether prompts may leave it out: those that were saved before the node had it.
     """
     option = core.OPTIONS[name]
     widget: io.Input
@@ -49,6 +50,7 @@ def option_input(name: str, *, is_advanced: bool = False) -> io.Input:
             name,
             default=kind.Type(AUTOMATIC if option.is_automatic else option.default),
             tooltip=f"{option.help} {AUTOMATIC}: automatic." if option.is_automatic else option.help,
+            optional=is_optional,
             **{key: kind.Type(value) for key, value in limits.items() if value is not None},
         )
     return mark_advanced(widget) if is_advanced else widget
@@ -57,6 +59,12 @@ def option_input(name: str, *, is_advanced: bool = False) -> io.Input:
 def advanced_inputs(*names: str) -> list[io.Input]:
     """Return the widgets of options that few users need, among the advanced ones."""
     return [option_input(name, is_advanced=True) for name in names]
+
+
+def strength_inputs() -> list[io.Input]:
+    """Return the widgets that mix restored frames with the input; prompts from before nodes had them still run."""
+    names = ("strength", "chroma_strength")
+    return [option_input(name, is_advanced=True, is_optional=True) for name in names]
 
 
 def mark_advanced(widget: io.Input) -> io.Input:

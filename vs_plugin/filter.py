@@ -36,6 +36,8 @@ def restore(
     cuts: CutSource = "auto",
     num_streams: int = 1,
     compile: bool = False,
+    strength: float = 1.0,
+    chroma_strength: float | None = None,
 ) -> vs.VideoNode:
     """Restore a clip with a VRT model; the model determines whether frames are denoised, deblurred, enlarged, doubled.
 
@@ -72,6 +74,9 @@ def restore(
             at once: ``vspipe -r`` with (devices x num_streams x window), or as large a ``core.num_threads``.
         compile: Whether to compile the model with ``torch.compile``: the first window takes minutes, or seconds if
             torch's cache has the compiled model. For accelerators; on a CPU a pass takes a quarter longer.
+        strength: Fraction of the restored frame in the result, 0 to 1, for models that restore frames; the rest is the
+            frame of ``clip``, enlarged by a bicubic filter if need be.
+        chroma_strength: The same for chroma alone; None: as ``strength``. Luma is that of BT.709.
 
     Returns:
         The restored clip, in the format of ``clip``; larger if the model enlarges, with more frames if it interpolates.
@@ -94,6 +99,8 @@ def restore(
             tile_overlap_px=tile_overlap,
             factor=factor,
             compile=compile,
+            strength=strength,
+            chroma_strength=chroma_strength,
         )
         with contextlib.redirect_stdout(sys.stderr):  # stdout is the video
             restorers = [

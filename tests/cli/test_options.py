@@ -33,7 +33,9 @@ def test_options_reach_the_engine(tmp_path: Path, vrt: VrtRestore) -> None:
     restorer = identity_restorer(sigma=True)
     (tmp_path / "cuts.txt").write_text("# scenes\n4\n12  # the bird\n\n")
     words = f"{clip} -o {tmp_path}/out.mkv --sigma 12.5 --device cpu --precision bf16 --window 8 --overlap 3 "
-    words += f"--tile 128x192 --tile-overlap 16 --factor 4 --compile --start 2 --cuts {tmp_path}/cuts.txt"
+    words += (
+        f"--tile 128x192 --tile-overlap 16 --factor 4 --compile --start 2 --cuts {tmp_path}/cuts.txt --strength 0.5"
+    )
     result = vrt(*words.split(), restorer=restorer)
     assert result.exit_code == 0, result.stderr
     assert vrt.options == RestoreOptions(
@@ -47,6 +49,7 @@ def test_options_reach_the_engine(tmp_path: Path, vrt: VrtRestore) -> None:
         compile=True,
         sigma_255=12.5,
         cuts=(2, 10),
+        strength=0.5,
     )
     assert restorer.stream_arguments["sigma_255"] == 12.5
 
@@ -75,6 +78,9 @@ def test_cuts(tmp_path: Path, vrt: VrtRestore, given: str, expected: object) -> 
         ("--fps", "0"),
         ("--codec-option", "crf"),
         ("--frames", "0"),
+        ("--strength", "1.5"),
+        ("--strength", "0.5:"),
+        ("--strength", "1:0:1"),
         ("--sigma", "20"),  # the model takes none
     ],
 )
@@ -84,6 +90,23 @@ def test_usage_errors(tmp_path: Path, vrt: VrtRestore, words: tuple[str, str]) -
     assert result.exit_code == 2
     assert words[0] in result.stderr
     assert not (tmp_path / "o.mkv").exists()
+
+
+@pytest.mark.parametrize(("tags", "weights"), [((1, 1, 1, 1), (0.2126, 0.0722)), ((6, 1, 6, 6), (0.299, 0.114))])
+def test_luma_of_strength_is_that_of_the_clip(
+    tmp_path: Path, vrt: VrtRestore, tags: tuple[int, int, int, int], weights: tuple[float, float]
+) -> None:
+    clip = make_video(tmp_path / "in.mkv", num_frames=2, tags=tags)
+    assert vrt(clip, "-o", tmp_path / "out.mkv", "--strength", "0.8:0.25").exit_code == 0
+    assert vrt.options == RestoreOptions(strength=0.8, chroma_strength=0.25, luma_weights=weights)
+
+
+def test_strength_is_no_option_of_interpolation(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "in.mkv", num_frames=2)
+    words = ["restore", str(clip), "-o", str(tmp_path / "o.mkv"), "-m", "interpolate-small", "--strength", "0.5"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "interpolate-small interpolates" in " ".join(result.stderr.replace("│", " ").split())
 
 
 def test_a_missing_noise_level_is_a_usage_error(tmp_path: Path, vrt: VrtRestore) -> None:

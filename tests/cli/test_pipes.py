@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.helpers.interlaced_files import picture_frame, woven_frames, write_frames
 from tests.helpers.video_files import make_video, needs_ffmpeg, psnr, read_planes
 
 ROOT = Path(__file__).parents[2]
@@ -64,3 +65,14 @@ def test_nothing_on_standard_input(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith(b"vrt: ")
     assert done.stderr.count(b"\n") == 1
+
+
+@needs_ffmpeg
+def test_the_flags_of_a_pipe_decide_what_is_deinterlaced(tmp_path: Path) -> None:
+    clip, out = write_frames(tmp_path / "in.mkv", woven_frames("bottom"), flag="bff"), tmp_path / "out.mkv"
+    reader = subprocess.Popen(["ffmpeg", "-v", "error", "-i", clip, "-f", "yuv4mpegpipe", "-"], stdout=subprocess.PIPE)
+    command = [*IDENTITY_VRT, "-", "-o", out, "--codec", "ffv1", "--deinterlace", "auto"]
+    subprocess.run(command, cwd=ROOT, stdin=reader.stdout, check=True, capture_output=True)
+    assert reader.wait() == 0
+    whole = write_frames(tmp_path / "whole.mkv", [picture_frame(2 * n) for n in range(12)])
+    assert min(psnr(a, b) for a, b in zip(read_planes(out), read_planes(whole), strict=True)) > 36

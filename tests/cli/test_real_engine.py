@@ -75,6 +75,19 @@ def test_the_file_holds_the_engines_frames(tmp_path: Path, denoiser: Path) -> No
     assert any((a[0] != b[0]).any() for a, b in zip(unchanged, outputs, strict=True))
 
 
+def test_strength_leaves_chroma_of_the_clip_alone(tmp_path: Path, denoiser: Path) -> None:
+    """By the matrix of the file: its chroma planes come through as they are."""
+    clip = make_video(tmp_path / "in.mkv", num_frames=5, size=SIZE, pix_fmt="yuv444p", tags=(6, 1, 6, 6))
+    full, luma = tmp_path / "full.mkv", tmp_path / "luma.mkv"
+    for out, strength in ((full, "1"), (luma, "1:0")):
+        result = vrt(clip, "-o", out, "-m", denoiser, "--sigma", "25", "--strength", strength)
+        assert result.exit_code == 0, result.output
+    for before, restored, mixed in zip(read_planes(clip), read_planes(full), read_planes(luma), strict=True):
+        assert (mixed[0] == restored[0]).all()
+        assert all((a == b).all() for a, b in zip(mixed[1:], before[1:], strict=True))
+        assert (restored[1] != before[1]).any()
+
+
 def test_enlarging_and_interpolating(tmp_path: Path) -> None:
     """Space-time super-resolution, as a chain of two files."""
     sr = write_weights(tmp_path, "sr", "sr", upscale=4, pa_frames=2)

@@ -7,12 +7,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 
 from tests.helpers.identity import identity_restorer
 from tests.helpers.image_files import noise_16_bit, read_image_file, write_image_file
 from tests.helpers.video_files import make_video, picture, read_planes, read_stamps
 from tests.helpers.vrt_restore import VrtRestore
-from vrt_media.images import read_image
+from vrt_media.image_writer import encode_image
+from vrt_media.images import ImageReader, read_image
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -163,3 +165,16 @@ def test_what_is_left_out_of_images_is_told_once(tmp_path: Path, vrt: VrtRestore
     assert result.exit_code == 0
     assert result.stderr.count("its alpha channel is left out") == 1
     assert result.stderr.count("only the first of its pages is read") == 1
+
+
+def test_exr_comes_through_unclipped(tmp_path: Path, vrt: VrtRestore) -> None:
+    values = torch.rand(3, 32, 40, generator=torch.Generator().manual_seed(0)) * 4 - 1
+    clip, out = tmp_path / "in.exr", tmp_path / "out.exr"
+    clip.write_bytes(encode_image(values, ".exr", "gbrpf32le"))
+    result = vrt(clip, "-o", out)
+    assert result.exit_code == 0
+    assert "its light is linear" in " ".join(result.stderr.split())
+    (frame,) = ImageReader(out, rate=Fraction(24)).frames(lambda packet: None)
+    assert torch.equal(frame.rgb, values)
+    assert vrt(clip, "-o", tmp_path / "out.png").exit_code == 0
+    assert vrt(clip, "-o", tmp_path / "out.mkv").exit_code == 0

@@ -164,7 +164,8 @@ def test_damage_outside_a_part_is_not_told(tmp_path: Path) -> None:
     path = overwrite(make(tmp_path, "mjpeg"), tmp_path / "in.mkv", [3, 30])
     assert read(path, Trim(start_frame=5, max_frames=10))[1] == {}
     assert read(path, Trim(start_seconds=Fraction(1, 2), stop_seconds=Fraction(1)))[1] == {}
-    assert read(path, Trim(start_frame=3))[1] == {"repeated": 1}
+    assert read(path, Trim(start_frame=3))[1] == {"repeated": 2}  # the first frame of the part is a substitute
+    assert read(path, Trim(start_frame=4))[1] == {"repeated": 1}
 
 
 @needs_ffmpeg

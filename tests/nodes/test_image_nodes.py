@@ -21,6 +21,8 @@ WINDOW = {"window_frames": -1, "overlap_frames": -1, **TILES}
 DEFAULTS = {"sigma_255": -1.0, **WINDOW}
 ALL_OPTIONS = {"window_frames": 3, "overlap_frames": 1, "tile_px": 32, "tile_overlap_px": 8, "cuts": "off"}
 
+STRENGTH = {"strength": 0.7, "chroma_strength": 0.2}
+
 
 def batch(frames: int = 4, height: int = 16, width: int = 24, channels: int = 3) -> Tensor:
     return torch.rand(frames, height, width, channels, generator=torch.Generator().manual_seed(0))
@@ -49,6 +51,7 @@ def restore(model: Any, images: Tensor, **widgets: Any) -> Tensor:
         ("denoise", {}, {"sigma_255": "auto"}),
         ("sr", {}, {}),
         ("deblur", ALL_OPTIONS, ALL_OPTIONS),
+        ("sr", STRENGTH, STRENGTH),
     ],
 )
 def test_restore_gives_the_frames_of_the_core(comfy: FakeComfyUI, task: str, widgets: dict, options: dict) -> None:
@@ -76,6 +79,11 @@ def test_space_time_gives_the_frames_of_the_chain(comfy: FakeComfyUI) -> None:
     restored = SpaceTimeSR.execute(models[0], images, models[1], factor="2", **WINDOW)[0]
     assert restored.shape == (8, 64, 96, 3)
     assert torch.equal(restored, as_images(expected))
+    expected = load_restorer(both, device="cpu", strength=0.5).restore(as_clip(images))
+    restored = SpaceTimeSR.execute(
+        models[0], images, models[1], factor="2", strength=0.5, chroma_strength=-1.0, **WINDOW
+    )
+    assert torch.equal(restored[0], as_images(expected))
 
 
 def test_a_space_time_model_needs_no_second(comfy: FakeComfyUI) -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from tests.helpers.video_files import make_video
 from tests.nodes.comfy_server import PACK, Prompt, PromptError, Saved, Server, complaints_in
-from tests.nodes.frozen import ADVANCED, FROZEN
+from tests.nodes.frozen import ADVANCED, FROZEN, OPTIONAL
 from tests.nodes.media import noisy, picture, write_video
 from tests.nodes.prompts import TILES, WINDOW, load_model, node, restore_images, restore_video
 from vrt_cli.main import app
@@ -57,7 +57,7 @@ def test_shows_the_frozen_surface(server: Server) -> None:
     for name, (inputs, outputs) in FROZEN.items():
         facts = server.get(f"/object_info/{name}")[name]
         assert facts["input_order"]["required"] == [i for i in inputs if i != "interpolate_model"]
-        assert [*facts["input_order"].get("optional", [])] == [i for i in inputs if i == "interpolate_model"]
+        assert [*facts["input_order"].get("optional", [])] == [i for i in inputs if i in OPTIONAL]
         assert [" ".join(pair) for pair in zip(facts["output"], facts["output_name"], strict=True)] == outputs
         assert len(facts["output_tooltips"]) == len(outputs)
         assert all(facts["output_tooltips"])

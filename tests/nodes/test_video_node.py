@@ -51,6 +51,32 @@ def test_gives_the_frames_of_the_command_line(comfy: FakeComfyUI, task: str, opt
     assert read_packets(restored) == read_packets(expected)
 
 
+def test_strength_is_that_of_the_command_line(comfy: FakeComfyUI) -> None:
+    """In luma and chroma of the file's matrix, which is not the default one."""
+    source = make_video(comfy.base / "input/in.mp4", num_frames=5, tags=(6, 1, 1, 1), **H264)
+    command = ["restore", str(source), "-m", str(comfy.path("deblur")), "--cuts", "off", "-q", "--precision", "fp32"]
+    command += ["--codec", "ffv1", "--pix-fmt", "gbrp16le", "-o"]
+    node = restore(comfy.load("deblur"), from_file(source), strength=0.9, chroma_strength=0.0, crf=0.0)
+    errors = {}
+    for strength in ("0.9:0", "0.9", "0:0.9"):
+        expected = comfy.base / "expected.mkv"
+        result = CliRunner().invoke(app, [*command, str(expected), "-y", "--strength", strength])
+        assert result.exit_code == 0, result.output
+        with av.open(str(node)) as a, av.open(str(expected)) as b:
+            pairs = zip(a.decode(video=0), b.decode(video=0), strict=True)
+            frames = [[f.to_ndarray(format="rgb24").astype(int) for f in pair] for pair in pairs]
+        errors[strength] = np.mean([np.abs(x - y).mean() for x, y in frames])
+    assert errors["0.9:0"] < 0.5 * min(errors["0.9"], errors["0:0.9"]), errors
+
+
+@pytest.mark.parametrize("widgets", [{"strength": 0.5}, {"chroma_strength": 0.0}])
+def test_interpolation_has_no_strength(comfy: FakeComfyUI, widgets: dict[str, float]) -> None:
+    source = make_video(comfy.base / "input/in.mp4", num_frames=3, **H264)
+    with pytest.raises(InputError, match=r"strength or chroma_strength was given, but model .* interpolates"):
+        restore(comfy.load_quick("interpolate"), from_file(source), **widgets)
+    restore(comfy.load_quick("interpolate"), from_file(source), strength=1.0, chroma_strength=-1.0)
+
+
 def test_lies_in_the_temporary_folder(comfy: FakeComfyUI) -> None:
     source = make_video(comfy.base / "input/in.mp4", num_frames=3, **H264)
     first, second = (restore(comfy.load_quick("deblur"), from_file(source)) for _ in range(2))

@@ -18,9 +18,17 @@ from vs_plugin import restore
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.mark.parametrize(("tasks", "sigma", "factor"), [(["sr", "interpolate"], None, 2), (["denoise"], "auto", 1)])
+@pytest.mark.parametrize(
+    ("tasks", "sigma", "factor", "strength"),
+    [(["sr", "interpolate"], None, 2, 1.0), (["denoise"], "auto", 1, 1.0), (["sr", "interpolate"], None, 2, 0.6)],
+)
 def test_the_same_frames_as_the_command_line(
-    models: dict[str, Path], tmp_path: Path, tasks: list[str], sigma: Literal["auto"] | None, factor: int
+    models: dict[str, Path],
+    tmp_path: Path,
+    tasks: list[str],
+    sigma: Literal["auto"] | None,
+    factor: int,
+    strength: float,
 ) -> None:
     codes = np.random.default_rng(0).integers(0, 65536, (7, 24, 32, 3), np.uint16)
     codes[4:] = 65535 - codes[4:] // 8  # another scene, which both must detect
@@ -35,12 +43,23 @@ def test_the_same_frames_as_the_command_line(
     command = ["restore", source, "-o", out, "-m", model, "--codec", "ffv1", "--pix-fmt", "gbrp16le"]
     common = ["--device", "cpu", "--precision", "fp32", "--tile", "0", "--window", "4", "--overlap", "2"]
     common += ["--sigma", sigma] if sigma else []
+    common += ["--strength", f"{strength}:0.25"] if strength < 1 else []
     run = [sys.executable, "-c", "from vrt_cli.main import app; app()", *map(str, command), *common]
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
     frames = torch.from_numpy(codes.astype(np.float32) / 65535).movedim(3, 1).contiguous()
-    clip = restore(as_clip(frames, vs.RGBS), model=model, sigma=sigma, window=4, overlap=2, tile=0, device="cpu")
+    clip = restore(
+        as_clip(frames, vs.RGBS),
+        model=model,
+        sigma=sigma,
+        window=4,
+        overlap=2,
+        tile=0,
+        device="cpu",
+        strength=strength,
+        chroma_strength=0.25 if strength < 1 else None,
+    )
     frames_by_number = fetch(clip, range(7 * factor - 1, -1, -1))
     with av.open(str(out)) as file:
         written = [frame.reformat(format="rgb48le").to_ndarray() for frame in file.decode(video=0)]

@@ -160,3 +160,9 @@ def test_a_clip_of_a_closed_script() -> None:
     worker.release()
     with pytest.raises(vs.Error, match="closed"):
         worker.restore(restorer.plan(20, 4, 6)[0], torch.zeros(6, 3, 4, 6))
+
+
+def test_wrong_strengths(clip: vs.VideoNode) -> None:
+    assert "strength (1.5) must be a number from 0 to 1" in refusal(clip, strength=1.5)
+    assert "chroma_strength ('low') must be a number" in refusal(clip, chroma_strength=cast(Any, "low"))
+    assert "interpolate-small interpolates" in refusal(clip, model="interpolate-small", strength=0.5)

@@ -22,6 +22,8 @@ DEFAULTS = {
     "cuts": "auto",
     "num_streams": 1,
     "compile": False,
+    "strength": 1.0,
+    "chroma_strength": None,
 }
 
 

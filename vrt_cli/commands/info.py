@@ -71,8 +71,20 @@ def _describe_media(path: Path) -> Iterator[Line]:
         for stream in container.streams:
             if stream.type != "video":
                 yield stream.type, _describe_stream(stream)
+        if any(stream.codec_context is not None for stream in container.streams.video):
+            yield from _describe_fields(path)
         if container.duration:
             yield "duration", f"{container.duration / time_base:.3f} s"
+
+
+def _describe_fields(path: Path) -> Iterator[Line]:
+    """Describe the fields of a video that is interlaced, or states that it is."""
+    from vrt_media.deinterlacing import describe_fields
+    from vrt_media.interlacing import measure_fields
+
+    statistics = measure_fields(path)
+    if statistics.is_interlaced or statistics.is_flagged:
+        yield "fields", describe_fields(statistics)
 
 
 def _describe_frame(frame: Any) -> Iterator[Line]:
@@ -93,8 +105,6 @@ def _describe_frame(frame: Any) -> Iterator[Line]:
     if turns or is_mirrored:
         mirroring = ", then mirrored" if is_mirrored else ""
         yield "rotation", f"{90 * turns} degrees against the clock{mirroring}; done by vrt restore"
-    if frame.interlaced_frame:
-        yield "fields", "interlaced; deinterlace before restoring"
 
 
 def _describe_stream(stream: Any) -> str:

@@ -1,5 +1,7 @@
 """`vrt restore`: restores videos and folders of images."""
 
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,11 +9,14 @@ import typer
 
 from vrt_core import RestoreOptions
 
+from ..config import format_settings
 from ..progress import make_console
 from . import restore_arguments as arguments
 
 if TYPE_CHECKING:  # at run time, imported where needed: `vrt --help` does not load torch
     from vrt_core import Restorer
+    from vrt_jobs.inputs import InputSource
+    from vrt_jobs.request import JobRequest
 
 
 def register(app: typer.Typer) -> None:
@@ -20,6 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def restore(
+    context: typer.Context,
     clips: arguments.Clips,
     model: arguments.Model,
     output: arguments.Output = None,
@@ -35,8 +41,11 @@ def restore(
     factor: arguments.Factor = 2,
     compile: arguments.Compile = False,
     cuts: arguments.CutsText = "auto",
+    strength: arguments.StrengthText = "1",
     start: arguments.Start = 0,
     frames: arguments.Frames = None,
+    crop: arguments.CropText = None,
+    deinterlace: arguments.Deinterlace = "off",
     fps: arguments.Fps = "24",
     strict: arguments.Strict = False,
     codec: arguments.Codec = None,
@@ -49,6 +58,8 @@ def restore(
     segment_frames: arguments.SegmentFrames = None,
     quiet: arguments.Quiet = False,
     json: arguments.Json = False,
+    config: arguments.Config = None,
+    print_config: arguments.PrintConfig = False,
 ) -> None:
     """Restore videos and folders of images.
 
@@ -60,11 +71,19 @@ def restore(
 
     Exit codes: 0, 1 for a failure, 2 for wrong usage, 3 if frames of an input are damaged or missing, 130 after Ctrl-C.
     """
+    if print_config:
+        typer.echo(format_settings(context))
+        raise typer.Exit
+
+    from vrt_jobs.inputs import InputSource, fields_of
     from vrt_jobs.request import JobRequest
     from vrt_media.encoding import Encoding, default_codec
 
     from ..session import Session
 
+    rate, part = arguments.parse_rate(fps), arguments.parse_crop(crop)
+    luma, chroma = arguments.parse_strength(strength)
+    codec_options = dict(map(arguments.parse_codec_option, codec_option or ()))
     options = RestoreOptions(
         device=device,
         precision=precision,
@@ -76,32 +95,36 @@ def restore(
         compile=compile,
         sigma_255=arguments.parse_sigma(sigma),
         cuts=arguments.parse_cuts(cuts, start),
+        strength=luma,
+        chroma_strength=chroma,
     )
-    requests = [
-        JobRequest(
+
+    def make_request(clip: str, out: str) -> "JobRequest":
+        source = InputSource(
             clip=clip,
+            rate=rate,
+            start=start,
+            limit=frames,
+            strict=strict,
+            crop=part,
+            fields=fields_of(clip, deinterlace),
+        )
+        return JobRequest(
+            source=source,
             output=out,
             encoding=Encoding(
-                codec=codec or default_codec(out),
-                crf=crf,
-                preset=preset,
-                pix_fmt=pix_fmt,
-                options=dict(map(arguments.parse_codec_option, codec_option or ())),
+                codec=codec or default_codec(out), crf=crf, preset=preset, pix_fmt=pix_fmt, options=codec_options
             ),
-            options=options,
-            start=start,
-            frames=frames,
-            rate=arguments.parse_rate(fps),
-            strict=strict,
+            options=options if chroma is None else _with_luma_weights(options, source),
             overwrite=overwrite,
             segment_frames=segment_frames,
             restart=restart,
         )
-        for clip, out in _pairs(clips, output, out_dir, out_suffix)
-    ]
+
     label = Path(model).stem if Path(model).is_file() else model
     session = Session(make_console(soft_wrap=True, highlight=False), label=label, quiet=quiet, json=json)
-    session.run(requests, lambda: _load_restorer(model, options))
+    pairs = _pairs(clips, output, out_dir, out_suffix)
+    session.run(pairs, make_request, lambda options: _load_restorer(model, options), overwrite=overwrite)
 
 
 def _pairs(clips: list[str], output: str | None, out_dir: Path | None, suffix: str | None) -> list[tuple[str, str]]:
@@ -120,11 +143,22 @@ def _pairs(clips: list[str], output: str | None, out_dir: Path | None, suffix: s
     return list(zip(inputs, outputs_in(out_dir, inputs, suffix), strict=True))
 
 
-def _load_restorer(model: str, options: RestoreOptions) -> "Restorer":
-    """Load the model; a noise level that it lacks, or that it does not take, is a usage error."""
-    from vrt_core import load_restorer
+def _with_luma_weights(options: RestoreOptions, source: "InputSource") -> RestoreOptions:
+    """Return options with the luma of the clip, which has a strength of its own."""
+    with closing(source.open(on_note=lambda text: None)) as reader:
+        return replace(options, luma_weights=reader.info.colour.luma_weights)
 
-    restorer = load_restorer(model, options, sigma_255=None)  # else the engine refuses it, with another exit code
+
+def _load_restorer(model: str, options: RestoreOptions) -> "Restorer":
+    """Load the model; a noise level that it lacks, and settings that it does not take, are usage errors."""
+    from vrt_core import InputError, load_restorer
+
+    try:
+        restorer = load_restorer(model, options, sigma_255=None)  # else the engine refuses it, with another exit code
+    except InputError as error:
+        if str(error).startswith(("strength ", "chroma_strength ")):
+            raise typer.BadParameter(str(error), param_hint="--strength") from None
+        raise
     if restorer.needs_sigma and options.sigma_255 is None:
         raise typer.BadParameter(f"{model} needs to know the noise: --sigma 0 to 50, or auto", param_hint="--sigma")
     if not restorer.needs_sigma and options.sigma_255 is not None:

@@ -10,8 +10,11 @@ import typer
 
 from vrt_core import MAX_SIGMA_255, OPTIONS
 
+from ..config import load_defaults
+
 if TYPE_CHECKING:
     from vrt_core.options import Sigma, TilePx
+    from vrt_media.crop import Crop
 
 
 MIN_FPS, MAX_FPS = Fraction(1, 1000), 1000
@@ -35,13 +38,18 @@ def _output(*flags: str, help: str, **facts: Any) -> Any:
     return typer.Option(*flags, help=help, rich_help_panel="Output", **facts)
 
 
+Clip = Annotated[
+    str, typer.Argument(metavar="IN", help="Video, folder of images, image, or - for y4m on standard input.")
+]
 Clips = Annotated[
     list[str],
     typer.Argument(metavar="IN...", help="Video, folder of images, image, or - for y4m on standard input."),
 ]
 Output = Annotated[
     str | None,
-    typer.Option("--output", "-o", metavar="OUT", help="Video (.mkv, .mp4, ...), folder for PNGs, .png, or - for y4m."),
+    typer.Option(
+        "--output", "-o", metavar="OUT", help="Video (.mkv, ...), folder for PNGs, .png, .tif, .exr, or - for y4m."
+    ),
 ]
 OutDir = Annotated[
     Path | None,
@@ -73,8 +81,21 @@ Compile = Annotated[
 ]
 CutsText = Annotated[str, _engine("auto, off, frames where scenes begin (12,80) or a file of them.")]
 
+StrengthText = Annotated[
+    str,
+    _engine("How much to restore, 0 to 1: mixes restored frames with the input; or luma and chroma.", metavar="S|L:C"),
+]
+
 Start = Annotated[int, _input("First frame to take.", min=0, metavar="FRAME")]
 Frames = Annotated[int | None, _input("Frames to take at most.", min=1, metavar="COUNT")]
+CropText = Annotated[
+    str | None,
+    _input("Part of the picture to restore: width, height, left, top; W:H is centred.", metavar="W:H:X:Y"),
+]
+Deinterlace = Annotated[
+    Literal["off", "auto", "on"],
+    _input("Make whole frames of fields (bwdif), one of two; auto: if the frames show that there are fields."),
+]
 Fps = Annotated[str, _input("Rate of a folder of images: 24, 30000/1001.")]
 
 Codec = Annotated[str | None, _output(help="libx264, libx265, libsvtav1, ffv1, ...; libx264, for .webm libvpx-vp9.")]
@@ -86,6 +107,16 @@ CodecOptions = Annotated[
 ]
 Strict = Annotated[bool, _input("Stop at the first damaged frame, instead of repeating the frame before it.")]
 
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="TOML",
+        callback=load_defaults,
+        is_eager=True,
+        help="File of settings, as --print-config prints them; the command line overrides it.",
+    ),
+]
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print all settings as TOML, and exit.")]
 Overwrite = Annotated[bool, _output("-y", help="Replace what is there.")]
 Restart = Annotated[bool, _output("--restart", help="Discard what an earlier run of this output has finished.")]
 SegmentFrames = Annotated[
@@ -116,6 +147,16 @@ def parse_rate(text: str) -> Fraction:
     return rate.limit_denominator(1001 * 1000)
 
 
+def parse_crop(text: str | None) -> "Crop | None":
+    """Return the part of the picture, or None for all of it."""
+    from vrt_media.crop import Crop
+
+    try:
+        return None if text is None else Crop.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--crop") from None
+
+
 def parse_sigma(text: str | None) -> "Sigma | None":
     """Return the noise level in 8-bit units, "auto", or None."""
     if text is None or text == "auto":
@@ -127,6 +168,19 @@ def parse_sigma(text: str | None) -> "Sigma | None":
     if not 0 <= sigma <= MAX_SIGMA_255:
         raise typer.BadParameter(f"{text!r} is neither auto nor in 0 to {MAX_SIGMA_255}", param_hint="--sigma")
     return sigma
+
+
+def parse_strength(text: str) -> tuple[float, float | None]:
+    """Return the strength of luma, and that of chroma, or None where it is the same."""
+    try:
+        numbers = [float(word) for word in text.split(":")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or not all(0 <= number <= 1 for number in numbers):
+        raise typer.BadParameter(
+            f"{text!r} is neither a number from 0 to 1 nor two, LUMA:CHROMA", param_hint="--strength"
+        )
+    return numbers[0], numbers[1] if len(numbers) == 2 else None
 
 
 def parse_tile(text: str) -> "TilePx":

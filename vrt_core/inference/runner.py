@@ -17,6 +17,7 @@ from ..options import check_count
 from .blending import WeightedFrame
 from .padding import FrameSize, pad_frames, padded_frame_size
 from .progress import RunContext
+from .strength import FULL_STRENGTH, Strength
 from .tile_executor import TileExecutor
 from .tile_plan import TileSize
 from .validation import append_noise_level
@@ -110,7 +111,15 @@ class FrameRestorer(ModelRunner):
 
     frame_factor = 1
 
-    def __init__(self, card: ModelCard, executor: TileExecutor, *, window_frames: int, overlap_frames: int) -> None:
+    def __init__(
+        self,
+        card: ModelCard,
+        executor: TileExecutor,
+        *,
+        window_frames: int,
+        overlap_frames: int,
+        strength: Strength = FULL_STRENGTH,
+    ) -> None:
         """Take a network that is on its device.
 
         Args:
@@ -118,10 +127,11 @@ class FrameRestorer(ModelRunner):
             executor: Runs the network.
             window_frames: Frames that the network sees together.
             overlap_frames: Frames that two windows share.
+            strength: How restored frames are mixed with those read.
         """
         super().__init__(card, executor)
         check_window(window_frames, overlap_frames)
-        self.window_frames, self.overlap_frames = window_frames, overlap_frames
+        self.window_frames, self.overlap_frames, self._strength = window_frames, overlap_frames, strength
 
     def make_plan(self, num_frames: int, cuts: Sequence[int], num_held_frames: int = 1) -> StreamablePlan:
         """Return the windows of a clip; the last may be short, but not shorter than the attention window."""
@@ -146,7 +156,9 @@ class FrameRestorer(ModelRunner):
             numbers = [n for n in segment if n in weights]
             outputs = [n - segment.start for n in numbers]
             restored = self._executor.run(clip, flows, outputs, context, numbers=numbers, size=size)
-            parts += [WeightedFrame(n, weights[n], frame) for n, frame in zip(numbers, restored, strict=True)]
+            for n, frame in zip(numbers, restored, strict=True):
+                mixed = self._strength.mix(frame, frames[n - window.start, :3])
+                parts.append(WeightedFrame(n, weights[n], mixed))
         return parts
 
     def stream_cache_bytes(self, height: int, width: int) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..options import MAX_SIGMA_255, Cuts, Sigma
+from ..options import MAX_SIGMA_255, Cuts, RestoreOptions, Sigma
 from .window_plan import clean_cuts
 
 
@@ -149,6 +149,16 @@ def check_sigma(name: str, needs_sigma: bool, sigma_255: Sigma | None, *, has_ma
             else ""
         )
         raise InputError(f"sigma_255 ({sigma_255!r}) must be a number between 0 and {MAX_SIGMA_255}, or 'auto'{hint}")
+
+
+def check_no_strength(name: str, options: RestoreOptions) -> None:
+    """Raise InputError if options mix restored frames with their input, for a model that has none for new frames."""
+    for option in ("strength", "chroma_strength"):
+        if (value := getattr(options, option)) not in (None, 1):
+            raise InputError(
+                f"{option} ({value:g}) was given, but model {name} interpolates: its frames have no frame before to be "
+                "mixed with; leave it out"
+            )
 
 
 def append_noise_level(frames: Tensor, sigma_255: float | None) -> Tensor:
