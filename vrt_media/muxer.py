@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,9 @@ from .audio import CopiedTrack, EncodedTrack, Track, is_copied
 from .clip import MediaError
 from .colour import FULL, LIMITED, Colour
 from .encoding import find_encoder
+from .matroska import LayoutError, set_display_size
+
+_log = logging.getLogger(__name__)
 
 MP4_SUFFIXES = (".mp4", ".m4v", ".mov")
 MATROSKA_SUFFIXES = (".mkv", ".webm")
@@ -92,7 +96,7 @@ class Muxer:
             MediaError: If libav has no such container.
             ValueError: If the container cannot hold one of the codecs; or `av.FFmpegError`.
         """
-        self._plan = plan
+        self._file, self._plan = file, plan
         self._stamps: deque[int] = deque(maxlen=MAX_FRAMES_IN_ENCODER)  # of the last frames
         self._first_pts: int | None = None
         self._first_dts: int | None = None
@@ -141,13 +145,24 @@ class Muxer:
         """
         first_error: Exception | None = None
         steps = [track.finish for track in (*self.tracks.values(), *further)]
-        for step in (lambda: self.encode(None), *steps, self.container.close):
+        for step in (lambda: self.encode(None), *steps, self.container.close, self._state_sample_aspect):
             try:
                 step()
             except (FFmpegError, OSError, ValueError) as error:
                 first_error = first_error or error
         if first_error is not None:
             raise first_error
+
+    def _state_sample_aspect(self) -> None:
+        """Write the shape of the samples into the header of a finished file, if only the container can hold it."""
+        plan = self._plan
+        is_stated = plan.suffix not in MATROSKA_SUFFIXES or _is_in_codec(plan.codec)
+        if plan.sample_aspect == 1 or is_stated or isinstance(self._file, str):
+            return
+        try:
+            set_display_size(self._file, max(1, round(plan.width * plan.sample_aspect)), plan.height)
+        except LayoutError as error:
+            _log.warning("the sample aspect %s is lost: %s", plan.sample_aspect, error)
 
 
 def _open(file: Any, plan: MuxPlan) -> OutputContainer:
@@ -201,8 +216,12 @@ def _add_track(container: OutputContainer, stream: Stream, plan: MuxPlan) -> Tra
 
 def keeps_sample_aspect(suffix: str, codec: str) -> bool:
     """Return whether an output states the shape of its samples, in the codec or in the container."""
-    is_in_codec = find_encoder(codec).canonical_name in ("h264", "hevc")
-    return is_in_codec or suffix in MP4_SUFFIXES or suffix == ".y4m"
+    return _is_in_codec(codec) or suffix in (*MP4_SUFFIXES, *MATROSKA_SUFFIXES, ".mxf", ".y4m")
+
+
+def _is_in_codec(codec: str) -> bool:
+    """Return whether encoded frames state the shape of their samples."""
+    return find_encoder(codec).canonical_name in ("h264", "hevc", "mpeg4")
 
 
 def container_name(path: str | Path) -> str:

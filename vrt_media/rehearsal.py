@@ -1,4 +1,4 @@
-"""Rehearsal of an output: the same streams muxed into nothing, so that refusals come before the work, not after it."""
+"""Rehearsal of an output: the same streams muxed into memory, so that refusals come before the work, not after it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .audio import CopiedTrack
 from .clip import MediaError
 from .container import local_path
 from .muxer import Muxer, MuxPlan
-from .part_file import NullFile
+from .part_file import MemoryFile
 from .timeline import as_fraction
 
 PACKETS_PER_STREAM, MAX_SAMPLE_PACKETS = 3, 2000
@@ -62,7 +62,7 @@ def try_out(plan: MuxPlan, samples: Sequence[Packet]) -> str | None:
     """Mux one black frame and the packets of the plan's streams; return the reason if that fails, else None."""
     with quoting_libav() as messages:
         try:
-            muxer = Muxer(NullFile(f"rehearsal{plan.suffix}"), plan)
+            muxer = Muxer(MemoryFile(f"rehearsal{plan.suffix}"), plan)
             frame = av.VideoFrame(plan.width, plan.height, plan.pix_fmt)
             plan.colour.tag(frame)
             frame.pts, frame.time_base = 0, plan.time_base

@@ -119,7 +119,7 @@ class VideoWriter:
         if info.mastering is not None and (plan.is_y4m or info.mastering.add_to(plan.codec, {}) is None):
             self.left_out.append(f"mastering display and light level of HDR10: {plan.codec} cannot hold them")
         if info.sample_aspect != 1 and not keeps_sample_aspect(plan.suffix, plan.codec):
-            self.left_out.append(f"sample aspect {info.sample_aspect}: {plan.codec} keeps it in .mp4 only")
+            self.left_out.append(f"sample aspect {info.sample_aspect}: {plan.codec} in {plan.suffix} does not state it")
         self._file = None if self._is_piped else PartFile(self.path)
         try:
             self._muxer = Muxer("pipe:1" if self._file is None else self._file, plan)
