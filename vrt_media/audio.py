@@ -55,13 +55,15 @@ class CopiedTrack:
             ValueError: If the container cannot hold it; or `av.FFmpegError`.
         """
         self._container = container
-        self._stream = container.add_stream_from_template(template)
+        self._stream = _add_copy(container, template)
         self._stream.metadata.update(template.metadata)
         self._stream.disposition = template.disposition
         context, self._filter = template.codec_context, None
         if isinstance(context, av.AudioCodecContext):
-            if _UNKNOWN_LAYOUT.fullmatch(context.layout.name):  # of PCM in AVI and Matroska; MP4 needs one
-                cast(av.AudioCodecContext, self._stream.codec_context).layout = f"{context.layout.nb_channels}c"
+            copy = self._stream.codec_context
+            if copy is not None and _UNKNOWN_LAYOUT.fullmatch(context.layout.name):
+                # of PCM in AVI and Matroska; MP4 needs one
+                cast(av.AudioCodecContext, copy).layout = f"{context.layout.nb_channels}c"
             has_adts_headers = context.codec.canonical_name == "aac" and not context.extradata
             if has_adts_headers and FormatFlags.global_header in FormatFlags(container.format.flags):
                 self._filter = BitStreamFilterContext("aac_adtstoasc", template)
@@ -88,6 +90,25 @@ class CopiedTrack:
 
     def finish(self) -> None:
         """Do nothing: packets are written at once."""
+
+
+def _add_copy(container: OutputContainer, template: Stream) -> Stream:
+    """Add a stream with the parameters of another.
+
+    Matroska holds every sound that WAV and AVI hold, such as WMA and ADPCM, by its tag there; PyAV refuses those that
+    have no name of Matroska's own, unless another codec is named first.
+
+    Raises:
+        ValueError: If the container cannot hold it.
+    """
+    try:
+        return container.add_stream_from_template(template)
+    except ValueError:
+        if container.format.name != "matroska" or template.type != "audio":
+            raise
+    stream = container.add_mux_stream("pcm_s16le")
+    BitStreamFilterContext("null", template, stream)  # copies all parameters, the tag included
+    return stream
 
 
 def is_copied(context: av.CodecContext) -> bool:
