@@ -18,12 +18,13 @@ from av.error import FFmpegError
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from .attachments import Attachment
+from .attachments import MIME_TYPES, Attachment, add_cover
 from .audio import CopiedTrack, EncodedTrack, Track, is_copied
 from .clip import MediaError
 from .colour import FULL, LIMITED, Colour
 from .encoding import find_encoder
 from .matroska import LayoutError, set_display_size
+from .mp4 import hide_empty_videos
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ CRASH_SAFE_OPTIONS = {
 """Muxer options that complete a fragment every second; closing turns a fragmented MP4 into an ordinary one."""
 
 MAX_FRAMES_IN_ENCODER = 300
+MIN_FRAMES_OF_X265 = 3
+"""Shorter clips get decoding times from x265 that are memory it has not set; their frames need no reordering."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +67,6 @@ class MuxPlan:
     chapters: Sequence[Any] = ()
     attachments: Sequence[Attachment] = ()
     crash_safe: bool = True
-
-    @property
-    def holds_attachments(self) -> bool:
-        """Whether the container can hold attachments."""
-        return self.suffix == ".mkv"
 
     @property
     def is_y4m(self) -> bool:
@@ -104,8 +102,7 @@ class Muxer:
         self.video = _add_video(self.container, plan)
         self.tracks = {stream.index: _add_track(self.container, stream, plan) for stream in plan.streams}
         self.container.metadata.update(plan.metadata)
-        for attachment in plan.attachments:
-            self.container.add_attachment(attachment.name, attachment.mime_type, attachment.data)
+        self._covers = [packet for each in plan.attachments if (packet := _add_attachment(self.container, each, plan))]
         if plan.chapters:
             self.container.set_chapters(list(plan.chapters))
 
@@ -115,11 +112,16 @@ class Muxer:
             self._stamps.append(frame.pts)
             self._first_pts = frame.pts if self._first_pts is None else self._first_pts
         packets = self.video.encode(frame)
+        if frame is None and self._plan.codec == "libx265" and len(self._stamps) < MIN_FRAMES_OF_X265:
+            for packet in packets:
+                packet.dts = packet.pts
         for packet in packets:
             packet.duration = self._duration(packet.pts)
             self._first_dts = packet.dts if self._first_dts is None else self._first_dts
         if frame is None and packets:
             self._stretch(packets[-1])
+        if packets:  # fragments of MP4 do not begin with covers
+            packets, self._covers = [*self._covers, *packets], []
         self.container.mux(packets)
 
     def _stretch(self, packet: av.Packet) -> None:
@@ -145,7 +147,7 @@ class Muxer:
         """
         first_error: Exception | None = None
         steps = [track.finish for track in (*self.tracks.values(), *further)]
-        for step in (lambda: self.encode(None), *steps, self.container.close, self._state_sample_aspect):
+        for step in (lambda: self.encode(None), *steps, self.container.close, self._complete_header):
             try:
                 step()
             except (FFmpegError, OSError, ValueError) as error:
@@ -153,9 +155,11 @@ class Muxer:
         if first_error is not None:
             raise first_error
 
-    def _state_sample_aspect(self) -> None:
-        """Write the shape of the samples into the header of a finished file, if only the container can hold it."""
+    def _complete_header(self) -> None:
+        """State the shape of samples in Matroska, which PyAV cannot; hide the empty tracks of covers in MP4."""
         plan = self._plan
+        if plan.suffix == ".mp4" and plan.attachments and not isinstance(self._file, str):
+            hide_empty_videos(self._file)
         is_stated = plan.suffix not in MATROSKA_SUFFIXES or _is_in_codec(plan.codec)
         if plan.sample_aspect == 1 or is_stated or isinstance(self._file, str):
             return
@@ -212,6 +216,20 @@ def _add_track(container: OutputContainer, stream: Stream, plan: MuxPlan) -> Tra
     if plan.encode_audio and isinstance(context, av.AudioCodecContext) and not is_copied(context):
         return EncodedTrack(container, context.sample_rate, context.layout.name)
     return CopiedTrack(container, stream)
+
+
+def _add_attachment(container: OutputContainer, attachment: Attachment, plan: MuxPlan) -> av.Packet | None:
+    """Add an attachment; return the packet of one that is a stream.
+
+    Raises:
+        ValueError: If the container cannot hold it.
+    """
+    if plan.suffix == ".mp4" and attachment.mime_type in MIME_TYPES.values():
+        return add_cover(container, attachment)
+    if plan.suffix != ".mkv":
+        raise ValueError(f"{container.format.name} does not support attachments")
+    container.add_attachment(attachment.name, attachment.mime_type, attachment.data)
+    return None
 
 
 def keeps_sample_aspect(suffix: str, codec: str) -> bool:

@@ -102,7 +102,7 @@ class VideoWriter:
         self._audio: list[EncodedTrack] = []
         if plan.is_y4m:
             holder = "a y4m pipe" if self._is_piped else ".y4m"
-            self.left_out = [describe_refusal(stream, holder) for stream in streams]
+            self.left_out = [describe_refusal(stream, holder) for stream in (*streams, *attachments)]
         else:
             plan = replace(
                 plan,
@@ -111,11 +111,9 @@ class VideoWriter:
                 metadata=metadata or {},
                 chapters=chapters,
                 crash_safe=crash_safe,
-                attachments=attachments if plan.holds_attachments else (),
+                attachments=attachments,
             )
             plan, self.left_out = rehearse(plan, str(self.path))
-        if not plan.holds_attachments:
-            self.left_out += [f"{attachment}: {container_name(path)} cannot hold it" for attachment in attachments]
         if info.mastering is not None and (plan.is_y4m or info.mastering.add_to(plan.codec, {}) is None):
             self.left_out.append(f"mastering display and light level of HDR10: {plan.codec} cannot hold them")
         if info.sample_aspect != 1 and not keeps_sample_aspect(plan.suffix, plan.codec):

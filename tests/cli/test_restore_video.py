@@ -143,25 +143,6 @@ def test_enlarging_keeps_the_sample_aspect(tmp_path: Path, vrt: VrtRestore) -> N
     assert stream_of(out)[2] == Fraction(16, 11)
 
 
-@pytest.mark.parametrize("codec", ["ffv1", "libsvtav1", "libvpx-vp9", "prores_ks"])
-@pytest.mark.parametrize("aspect", [Fraction(16, 11), Fraction(8, 9)])
-def test_matroska_keeps_the_sample_aspect(tmp_path: Path, vrt: VrtRestore, codec: str, aspect: Fraction) -> None:
-    """These codecs do not state it; the container has the size of the picture, in whole pixels."""
-    clip = make_video(tmp_path / "in.mp4", codec="libx264", num_frames=3, aspect=aspect, audio=True)
-    out = tmp_path / "out.mkv"
-    result = ok(vrt(clip, "-o", out, "--codec", codec))
-    assert "aspect" not in result.stderr
-    assert stream_of(out)[2] == Fraction(round(W * aspect), W)
-    assert read_stamps(out) == read_stamps(clip)
-    assert [data for _, data in read_packets(out)] == [data for _, data in read_packets(clip)]
-
-
-def test_a_container_that_does_not_state_the_sample_aspect(tmp_path: Path, vrt: VrtRestore) -> None:
-    clip = make_video(tmp_path / "in.mp4", codec="libx264", num_frames=2, aspect=Fraction(16, 11))
-    result = ok(vrt(clip, "-o", tmp_path / "out.avi", "--codec", "ffv1"))
-    assert "left out: sample aspect 16/11: ffv1 in .avi does not state it" in result.stderr
-
-
 @pytest.mark.parametrize("degrees", [90, -90, 180])
 def test_rotation_is_done_and_not_asked_for_again(tmp_path: Path, vrt: VrtRestore, degrees: int) -> None:
     """Rotation is counterclockwise, in the tag and in `np.rot90`."""
