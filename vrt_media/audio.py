@@ -217,7 +217,7 @@ class EncodedTrack:
         if self._end is None:
             self._end = start + duration
             if self._num_samples is None:
-                self._num_samples = max(0, round(start * self._rate))
+                self._num_samples = round(start * self._rate)  # negative before a cut
             return True
         gap = start - self._end
         if -_MAX_OVERLAP_SECONDS <= gap < -_JITTER_SECONDS and start + duration <= self._end:

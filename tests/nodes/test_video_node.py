@@ -118,8 +118,8 @@ def test_a_trim_is_honoured(comfy: FakeComfyUI, start: float, duration: float, f
     assert read_stamps(restored) == [Fraction(n, 25) for n in range(len(frames))]
     seconds = sound_of(restored).shape[1] / 48000
     assert seconds == pytest.approx(len(frames) / 25, abs=0.05)
-    times = [time for time, _ in read_packets(restored)]
-    assert 0 <= times[0] < 0.03
+    with av.open(str(restored)) as container:
+        assert next(container.decode(audio=0)).pts == 0, "what leads in is not heard"
 
 
 # --- videos in memory ---
