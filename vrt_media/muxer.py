@@ -24,7 +24,7 @@ from .clip import MediaError
 from .colour import FULL, LIMITED, Colour
 from .encoding import find_encoder
 from .matroska import LayoutError, set_display_size
-from .mp4 import hide_empty_videos
+from .mp4 import hide_empty_videos, lengthen_first_video
 
 _log = logging.getLogger(__name__)
 
@@ -125,11 +125,16 @@ class Muxer:
         self.container.mux(packets)
 
     def _stretch(self, packet: av.Packet) -> None:
-        """Let the last packet in decoding order last to the end of the last frame; MP4's edit list ends with it."""
-        is_known = None not in (packet.dts, self._first_dts, self._first_pts)
-        if is_known and self._plan.suffix in MP4_SUFFIXES:
-            end = self._stamps[-1] + self._duration(self._stamps[-1])
-            packet.duration = (end - cast(int, self._first_pts)) - (cast(int, packet.dts) - cast(int, self._first_dts))
+        """Let the last packet in decoding order last to the end of the last frame; the track ends with it."""
+        if packet.dts is not None and self._first_dts is not None and self._plan.suffix in MP4_SUFFIXES:
+            packet.duration = self._length - (packet.dts - self._first_dts)
+
+    @property
+    def _length(self) -> int:
+        """Time from the first frame to the end of the last one, in units of the plan's time base."""
+        if self._first_pts is None:
+            return 0
+        return self._stamps[-1] + self._duration(self._stamps[-1]) - self._first_pts
 
     def _duration(self, pts: int | None) -> int:
         """Return the time to the next frame, which encoders do not know; MP4 ends with the last packet's."""
@@ -156,10 +161,12 @@ class Muxer:
             raise first_error
 
     def _complete_header(self) -> None:
-        """State the shape of samples in Matroska, which PyAV cannot; hide the empty tracks of covers in MP4."""
+        """State the shape of samples in Matroska, which PyAV cannot, and mend what libav writes wrongly in MP4."""
         plan = self._plan
-        if plan.suffix == ".mp4" and plan.attachments and not isinstance(self._file, str):
-            hide_empty_videos(self._file)
+        if plan.suffix in MP4_SUFFIXES and not isinstance(self._file, str):
+            lengthen_first_video(self._file, self._length * plan.time_base)
+            if plan.attachments:
+                hide_empty_videos(self._file)
         is_stated = plan.suffix not in MATROSKA_SUFFIXES or _is_in_codec(plan.codec)
         if plan.sample_aspect == 1 or is_stated or isinstance(self._file, str):
             return

@@ -158,6 +158,21 @@ def test_the_video_that_is_flagged_as_default_is_restored(tmp_path: Path, vrt: V
     assert len(read_planes(out)) == 5
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+@pytest.mark.parametrize(("rate", "num_frames"), [(1, 8), (Fraction(1, 5), 8), (25, 25), (25, 26), (25, 51), (25, 52)])
+def test_the_last_frame_is_within_the_duration(
+    tmp_path: Path, vrt: VrtRestore, rate: Fraction, num_frames: int, suffix: str
+) -> None:
+    """The last fragment of the file may hold one packet, which with B-frames is not that of the last frame."""
+    clip = make_video(tmp_path / "in.mkv", num_frames=num_frames, rate=Fraction(rate), size=(32, 48))
+    out = tmp_path / f"out{suffix}"
+    assert vrt(clip, "-o", out).exit_code == 0
+    assert read_stamps(out) == [Fraction(n) / rate for n in range(num_frames)]
+    with av.open(str(out)) as container:
+        assert container.duration == num_frames / Fraction(rate) * av.time_base
+        assert container.streams.video[0].average_rate == rate
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_the_last_frames_of_variable_rates_are_within_the_duration(
     tmp_path: Path, vrt: VrtRestore, suffix: str
