@@ -182,16 +182,17 @@ class EncodedTrack:
         """Position of the next sample of the output."""
         self._end: Fraction | None = None
         """Time at which the samples so far end, seconds, by the clock of the input."""
-        self._is_damaged = False
+        self.num_damaged = 0
+        """Packets that could not be decoded."""
 
     def feed(self, packet: Any) -> None:
         """Decode the next packet and encode its samples; leave it out if it is damaged."""
         try:
             frames = packet.decode()
         except FFmpegError as error:
-            if not self._is_damaged:
+            if not self.num_damaged:
                 _log.warning("a damaged packet of sound is left out (%s); more may follow", error.strerror)
-            self._is_damaged = True
+            self.num_damaged += 1
             return
         for frame in frames:
             if self._align(frame):

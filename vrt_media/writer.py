@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -69,6 +69,7 @@ class VideoWriter:
         attachments: Sequence[Attachment] = (),
         crash_safe: bool = True,
         overwrite: bool = False,
+        on_note: Callable[[str], object] = _log.warning,
     ) -> None:
         """Rehearse the output, and create the part.
 
@@ -85,13 +86,14 @@ class VideoWriter:
             crash_safe: Whether an MP4, MOV or Matroska file can be played up to its last second or so even if the
                 process is killed.
             overwrite: Whether `close` replaces a file of that name.
+            on_note: Called by `close` with what the user should know.
 
         Raises:
             MediaError: If container, encoder, pixel format and size do not fit each other.
             OSError: If the file cannot be created.
         """
         self.num_frames = 0
-        self.path, self._overwrite = Path(path), overwrite
+        self.path, self._overwrite, self._on_note = Path(path), overwrite, on_note
         self._is_piped = str(path) == "-"
         plan = _plan(container_name(path), info, shape, encoding)
         self._is_y4m = plan.is_y4m
@@ -200,8 +202,11 @@ class VideoWriter:
             finally:
                 if self._file is not None:
                     self._file.close()
+        for index, track in self._muxer.tracks.items():
+            if isinstance(track, EncodedTrack) and track.num_damaged:
+                self._refused[f"audio stream {index}"] += track.num_damaged
         for name, number in self._refused.items():
-            _log.warning("%s: %s: %d damaged packets are left out", self.path, name, number)
+            self._on_note(f"{name}: {number} damaged packet{'' if number == 1 else 's'} left out")
 
     def _write_waiting(self, end_seconds: Fraction | None) -> None:
         """Write the packets that begin before that time; all if None."""

@@ -100,6 +100,7 @@ def test_sound_behind_a_damaged_part_keeps_its_time(
     model = comfy.load_quick("deblur")
     whole, restored = (sound_of(restore(model, from_file(path))) for path in (source, damaged))
     assert "a damaged packet of sound is left out" in caplog.text
+    assert "audio stream 1: 1 damaged packet left out" in comfy.texts[-1]
     assert restored.shape[1] == pytest.approx(whole.shape[1], abs=2048)
     late = slice(60000, 90000)
     np.testing.assert_allclose(restored[:, late], whole[:, late], atol=0.1)
