@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from dataclasses import dataclass
+from fractions import Fraction
 
 import av
-from av.container import InputContainer
+from av.container import InputContainer, OutputContainer
+from av.error import FFmpegError
 from av.stream import AttachmentStream, Disposition, Stream
 
 from .container import local_path
@@ -35,6 +38,24 @@ class Attachment:
 def is_attachment(stream: Stream) -> bool:
     """Return whether a stream holds an attachment."""
     return stream.type == "attachment" or bool(stream.disposition & Disposition.attached_pic)
+
+
+def add_cover(container: OutputContainer, attachment: Attachment) -> av.Packet:
+    """Add a cover picture as MP4 has it: a video stream of one packet, which is to be muxed first.
+
+    Raises:
+        ValueError: If it is no picture that the container can hold.
+    """
+    try:
+        with av.open(io.BytesIO(attachment.data)) as picture:
+            stream = container.add_stream_from_template(picture.streams.video[0], opaque=True)
+    except (FFmpegError, IndexError) as error:
+        raise ValueError(f"{attachment.name} is no picture") from error
+    stream.disposition = Disposition.attached_pic
+    packet = av.Packet(attachment.data)
+    packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 1000), True
+    packet.pts = packet.dts = 0
+    return packet
 
 
 def read_attachments(container: InputContainer) -> list[Attachment]:

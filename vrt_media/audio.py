@@ -55,13 +55,15 @@ class CopiedTrack:
             ValueError: If the container cannot hold it; or `av.FFmpegError`.
         """
         self._container = container
-        self._stream = container.add_stream_from_template(template)
+        self._stream = _add_copy(container, template)
         self._stream.metadata.update(template.metadata)
         self._stream.disposition = template.disposition
         context, self._filter = template.codec_context, None
         if isinstance(context, av.AudioCodecContext):
-            if _UNKNOWN_LAYOUT.fullmatch(context.layout.name):  # of PCM in AVI and Matroska; MP4 needs one
-                cast(av.AudioCodecContext, self._stream.codec_context).layout = f"{context.layout.nb_channels}c"
+            copy = self._stream.codec_context
+            if copy is not None and _UNKNOWN_LAYOUT.fullmatch(context.layout.name):
+                # of PCM in AVI and Matroska; MP4 needs one
+                cast(av.AudioCodecContext, copy).layout = f"{context.layout.nb_channels}c"
             has_adts_headers = context.codec.canonical_name == "aac" and not context.extradata
             if has_adts_headers and FormatFlags.global_header in FormatFlags(container.format.flags):
                 self._filter = BitStreamFilterContext("aac_adtstoasc", template)
@@ -88,6 +90,25 @@ class CopiedTrack:
 
     def finish(self) -> None:
         """Do nothing: packets are written at once."""
+
+
+def _add_copy(container: OutputContainer, template: Stream) -> Stream:
+    """Add a stream with the parameters of another.
+
+    Matroska holds every sound that WAV and AVI hold, such as WMA and ADPCM, by its tag there; PyAV refuses those that
+    have no name of Matroska's own, unless another codec is named first.
+
+    Raises:
+        ValueError: If the container cannot hold it.
+    """
+    try:
+        return container.add_stream_from_template(template)
+    except ValueError:
+        if container.format.name != "matroska" or template.type != "audio":
+            raise
+    stream = container.add_mux_stream("pcm_s16le")
+    BitStreamFilterContext("null", template, stream)  # copies all parameters, the tag included
+    return stream
 
 
 def is_copied(context: av.CodecContext) -> bool:
@@ -161,16 +182,17 @@ class EncodedTrack:
         """Position of the next sample of the output."""
         self._end: Fraction | None = None
         """Time at which the samples so far end, seconds, by the clock of the input."""
-        self._is_damaged = False
+        self.num_damaged = 0
+        """Packets that could not be decoded."""
 
     def feed(self, packet: Any) -> None:
         """Decode the next packet and encode its samples; leave it out if it is damaged."""
         try:
             frames = packet.decode()
         except FFmpegError as error:
-            if not self._is_damaged:
+            if not self.num_damaged:
                 _log.warning("a damaged packet of sound is left out (%s); more may follow", error.strerror)
-            self._is_damaged = True
+            self.num_damaged += 1
             return
         for frame in frames:
             if self._align(frame):
@@ -196,7 +218,7 @@ class EncodedTrack:
         if self._end is None:
             self._end = start + duration
             if self._num_samples is None:
-                self._num_samples = max(0, round(start * self._rate))
+                self._num_samples = round(start * self._rate)  # negative before a cut
             return True
         gap = start - self._end
         if -_MAX_OVERLAP_SECONDS <= gap < -_JITTER_SECONDS and start + duration <= self._end:

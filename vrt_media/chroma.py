@@ -1,18 +1,25 @@
 """Resampling of chroma planes between the chroma grid and the luma grid, with the Catmull-Rom cubic.
 
-Chroma samples sit where the frame's siting tag says. Weights are computed in float64, sums in float32.
+Downsampling is the inverse of upsampling: a plane that was upsampled comes back exactly, and any other one becomes that
+whose upsampled form is nearest to it by the mean square, up to the borders. Chroma samples sit where the frame's siting
+tag says. Weights are computed in float64, sums in float32.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 
 import av
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .colour import BOTTOM, BOTTOM_LEFT, CENTRE, TOP, TOP_LEFT
+
+CORRECTION_REACH = 12
+"""Distance in samples beyond which weights of a correction are left out; those sum up to less than 1e-5."""
 
 
 def chroma_factors(pix_fmt: str) -> tuple[int, int]:
@@ -49,7 +56,10 @@ def upsample_chroma(chroma: Tensor, size: tuple[int, int], pix_fmt: str, siting:
 
 
 def downsample_chroma(chroma: Tensor, pix_fmt: str, siting: int) -> Tensor:
-    """Average a chroma plane on the luma grid, (H, W), on the chroma grid; sizes are rounded up."""
+    """Return the plane on the chroma grid whose upsampled form is nearest to a plane on the luma grid, (H, W).
+
+    Sizes are rounded up.
+    """
     down, across = chroma_factors(pix_fmt)
     vertical, horizontal = _offsets((down, across), siting)
     return _downsample_rows(_downsample_rows(chroma, across, horizontal).T, down, vertical).T
@@ -85,9 +95,36 @@ def _upsample_rows(x: Tensor, factor: int, offset: float) -> Tensor:
 
 
 def _downsample_rows(x: Tensor, factor: int, offset: float) -> Tensor:
-    """(N, L) -> (N, ceil(L / factor)): output sample i is the mean under the kernel at factor * i + offset."""
+    """(N, L) -> (N, ceil(L / factor)): the inverse of `_upsample_rows`, as the samples that have the means of `x`."""
     if factor == 1:
         return x
+    means = _average_rows(x, factor, offset)
+    length, reach = means.shape[1], CORRECTION_REACH
+    num_cropped = factor * length - x.shape[1]
+    correction = _correction(min(length, 4 * reach), factor, offset, num_cropped).to(means)
+    if length <= 4 * reach:
+        return _rows_times(means, correction)
+    kernel = correction[2 * reach, reach : 3 * reach + 1].tolist()  # the same for all but the outermost samples
+    middle = _weighted_sum((weight, means[:, n : n + length - 2 * reach]) for n, weight in enumerate(kernel))
+    first = _rows_times(means[:, : 2 * reach], correction[:reach, : 2 * reach])
+    last = _rows_times(means[:, -2 * reach :], correction[-reach:, -2 * reach :])
+    return torch.cat([first, middle, last], 1)
+
+
+@functools.cache
+def _correction(length: int, factor: int, offset: float, num_cropped: int) -> Tensor:
+    """Return the inverse of the matrix that upsamples a row, crops and averages it, (L, L), float64."""
+    upsampled = _upsample_rows(torch.eye(length, dtype=torch.float64), factor, offset)
+    return torch.linalg.inv(_average_rows(upsampled[:, : factor * length - num_cropped], factor, offset).T)
+
+
+def _rows_times(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Return (N, L) times (M, L) as (N, M), with sums whose order depends on nothing else, unlike those of BLAS."""
+    return (rows[:, None] * matrix).sum(-1)
+
+
+def _average_rows(x: Tensor, factor: int, offset: float) -> Tensor:
+    """(N, L) -> (N, ceil(L / factor)): output sample i is the mean under the kernel at factor * i + offset."""
     length = math.ceil(x.shape[1] / factor)
     taps = range(math.ceil(offset - 2 * factor), math.floor(offset + 2 * factor) + 1)
     weights = [catmull_rom((tap - offset) / factor) for tap in taps]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import av
 
 RGB, BT709, UNSPECIFIED, FCC, BT470BG, BT601, SMPTE240M, BT2020 = 0, 1, 2, 4, 5, 6, 7, 9
+PQ, HLG = 16, 18
 LIMITED, FULL = 1, 2
 LINEAR = 8
 """Transfer characteristics of linear light."""

@@ -10,6 +10,11 @@ import av
 
 from .timeline import as_fraction
 
+LEAD_IN_PACKETS, LONGER_LEAD_INS = 2, {"mp3": 5, "opus": 5}
+"""Packets of sound before a part that are handed over, by codec: the one that spans its start, and those from which the
+decoder starts. Their times are negative, so players do not play them."""
+MAX_LEAD_IN_SECONDS = Fraction(1, 4)
+
 
 class PacketCut:
     """Hands over the packets that lie in a part of a clip.
@@ -38,6 +43,7 @@ class PacketCut:
         self._on_packet, self._zero, self._start, self._stop, self._waits = on_packet, zero, start, stop, waits
         self._waiting: deque[av.Packet] = deque()
         self._primers: dict[int, av.Packet] = {}
+        self._lead_ins: dict[int, deque[av.Packet]] = {}
 
     def push(self, packet: av.Packet) -> None:
         """Take the next packet.
@@ -79,17 +85,34 @@ class PacketCut:
             self._hand_over(packet)
 
     def _hand_over(self, packet: av.Packet) -> None:
-        time, unit = _begin(packet), as_fraction(packet.time_base, Fraction(1))
+        time = _begin(packet)
         if time is not None:
             if packet.stream.type == "subtitle":
                 _clip(packet, self._start, self._stop)
                 time = _begin(packet) or time
-            if (self._start is not None and time < self._start) or (self._stop is not None and time >= self._stop):
+            if self._start is not None and time < self._start:
+                if packet.stream.type == "audio" and time > self._start - MAX_LEAD_IN_SECONDS:
+                    self._lead_ins.setdefault(packet.stream_index, _empty_lead_in(packet)).append(packet)
                 return
+            if self._stop is not None and time >= self._stop:
+                return
+            for each in self._lead_ins.pop(packet.stream_index, ()):
+                self._move(each)
+        self._move(packet)
+
+    def _move(self, packet: av.Packet) -> None:
+        """Hand over a packet with times that count from the zero of the part."""
+        unit = as_fraction(packet.time_base, Fraction(1))
         offset = round(self._zero / unit)
         packet.pts = None if packet.pts is None else packet.pts - offset
         packet.dts = None if packet.dts is None else packet.dts - offset
         self._on_packet(packet)
+
+
+def _empty_lead_in(packet: av.Packet) -> deque[av.Packet]:
+    codec = packet.stream.codec_context
+    name = codec.codec.canonical_name if codec is not None else ""
+    return deque(maxlen=LONGER_LEAD_INS.get(name, LEAD_IN_PACKETS))
 
 
 def _begin(packet: av.Packet) -> Fraction | None:

@@ -16,7 +16,7 @@ import av
 from torch import Tensor
 
 from .muxer import EncodedPacket, Muxer, MuxPlan
-from .part_file import NullFile
+from .part_file import MemoryFile
 from .planes import write_rgb
 
 
@@ -34,7 +34,7 @@ class FrameEncoder:
             MediaError: If there is no such encoder.
         """
         self._plan = replace(plan, streams=(), attachments=(), chapters=())
-        self._muxer = Muxer(NullFile(f"segment{plan.suffix}"), self._plan)
+        self._muxer = Muxer(MemoryFile(f"segment{plan.suffix}"), self._plan)
 
     @property
     def extradata(self) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,12 +18,16 @@ from av.error import FFmpegError
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from .attachments import Attachment
+from .attachments import MIME_TYPES, Attachment, add_cover
 from .audio import CopiedTrack, EncodedTrack, Track, is_copied
 from .clip import MediaError
 from .colour import FULL, LIMITED, Colour
 from .encoding import find_encoder
+from .matroska import LayoutError, set_display_size
+from .mp4 import hide_empty_videos, lengthen_first_video
 from .scheduling import unchanged_scheduling
+
+_log = logging.getLogger(__name__)
 
 MP4_SUFFIXES = (".mp4", ".m4v", ".mov")
 MATROSKA_SUFFIXES = (".mkv", ".webm")
@@ -33,6 +38,8 @@ CRASH_SAFE_OPTIONS = {
 """Muxer options that complete a fragment every second; closing turns a fragmented MP4 into an ordinary one."""
 
 MAX_FRAMES_IN_ENCODER = 300
+MIN_FRAMES_OF_X265 = 3
+"""Shorter clips get decoding times from x265 that are memory it has not set; their frames need no reordering."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +68,6 @@ class MuxPlan:
     chapters: Sequence[Any] = ()
     attachments: Sequence[Attachment] = ()
     crash_safe: bool = True
-
-    @property
-    def holds_attachments(self) -> bool:
-        """Whether the container can hold attachments."""
-        return self.suffix == ".mkv"
 
     @property
     def is_y4m(self) -> bool:
@@ -107,16 +109,16 @@ class Muxer:
             MediaError: If libav has no such container.
             ValueError: If the container cannot hold one of the codecs; or `av.FFmpegError`.
         """
-        self._plan = plan
+        self._file, self._plan = file, plan
         self._stamps: deque[int] = deque(maxlen=MAX_FRAMES_IN_ENCODER)  # of the last frames
         self._first_pts: int | None = None
+        self._end: int | None = None  # of the last frame, if it was encoded before
         self._first_dts: int | None = None
         self.container = _open(file, plan)
         self.video = _add_video(self.container, plan)
         self.tracks = {stream.index: _add_track(self.container, stream, plan) for stream in plan.streams}
         self.container.metadata.update(plan.metadata)
-        for attachment in plan.attachments:
-            self.container.add_attachment(attachment.name, attachment.mime_type, attachment.data)
+        self._covers = [packet for each in plan.attachments if (packet := _add_attachment(self.container, each, plan))]
         if plan.chapters:
             self.container.set_chapters(list(plan.chapters))
         with unchanged_scheduling():
@@ -128,37 +130,51 @@ class Muxer:
             self._stamps.append(frame.pts)
             self._first_pts = frame.pts if self._first_pts is None else self._first_pts
         packets = self.video.encode(frame)
+        if frame is None and self._plan.codec == "libx265" and len(self._stamps) < MIN_FRAMES_OF_X265:
+            for packet in packets:
+                packet.dts = packet.pts
         for packet in packets:
             packet.duration = self._duration(packet.pts)
             self._first_dts = packet.dts if self._first_dts is None else self._first_dts
         if frame is None and packets:
-            self._stretch(packets[-1], self._stamps[-1] + self._duration(self._stamps[-1]))
-        self.container.mux(packets)
+            self._stretch(packets[-1])
+        self._mux(packets)
 
     def write(self, encoded: EncodedPacket) -> None:
         """Write a packet that was encoded before, with the settings of the plan; in the order of decoding."""
         if self._first_dts is None:
-            self._first_dts = encoded.dts
-        if self._first_pts is None:
-            self._first_pts = encoded.pts
+            self._first_dts, self._first_pts = encoded.dts, encoded.pts
         packet = av.Packet(encoded.data)
         packet.stream, packet.time_base = self.video, self._plan.time_base
         packet.pts, packet.dts, packet.is_keyframe = encoded.pts, encoded.dts, encoded.is_keyframe
-        packet.duration = encoded.duration
+        packet.duration, self._end = encoded.duration, encoded.end
         if encoded.end is not None:
-            self._stretch(packet, encoded.end)
-        self.container.mux(packet)
+            self._stretch(packet)
+        self._mux([packet])
 
     @property
     def extradata(self) -> bytes:
         """Headers of the video codec, once its encoder is open."""
         return bytes(self.video.codec_context.extradata or b"")
 
-    def _stretch(self, packet: av.Packet, end: int) -> None:
-        """Let the last packet in decoding order last to the end of the last frame; MP4's edit list ends with it."""
-        is_known = None not in (packet.dts, self._first_dts, self._first_pts)
-        if is_known and self._plan.suffix in MP4_SUFFIXES:
-            packet.duration = (end - cast(int, self._first_pts)) - (cast(int, packet.dts) - cast(int, self._first_dts))
+    def _mux(self, packets: list[av.Packet]) -> None:
+        """Write packets, the first ones after the covers: fragments of MP4 do not begin with these."""
+        if packets:
+            packets, self._covers = [*self._covers, *packets], []
+        self.container.mux(packets)
+
+    def _stretch(self, packet: av.Packet) -> None:
+        """Let the last packet in decoding order last to the end of the last frame; the track ends with it."""
+        if packet.dts is not None and self._first_dts is not None and self._plan.suffix in MP4_SUFFIXES:
+            packet.duration = self._length - (packet.dts - self._first_dts)
+
+    @property
+    def _length(self) -> int:
+        """Time from the first frame to the end of the last one, in units of the plan's time base."""
+        if self._first_pts is None:
+            return 0
+        end = self._stamps[-1] + self._duration(self._stamps[-1]) if self._end is None else self._end
+        return end - self._first_pts
 
     def _duration(self, pts: int | None) -> int:
         """Return the time to the next frame, which encoders do not know; MP4 ends with the last packet's."""
@@ -176,13 +192,28 @@ class Muxer:
         """
         first_error: Exception | None = None
         steps = [track.finish for track in (*self.tracks.values(), *further)]
-        for step in (lambda: self.encode(None), *steps, self.container.close):
+        for step in (lambda: self.encode(None), *steps, self.container.close, self._complete_header):
             try:
                 step()
             except (FFmpegError, OSError, ValueError) as error:
                 first_error = first_error or error
         if first_error is not None:
             raise first_error
+
+    def _complete_header(self) -> None:
+        """State the shape of samples in Matroska, which PyAV cannot, and mend what libav writes wrongly in MP4."""
+        plan = self._plan
+        if plan.suffix in MP4_SUFFIXES and not isinstance(self._file, str):
+            lengthen_first_video(self._file, self._length * plan.time_base)
+            if plan.attachments:
+                hide_empty_videos(self._file)
+        is_stated = plan.suffix not in MATROSKA_SUFFIXES or _is_in_codec(plan.codec)
+        if plan.sample_aspect == 1 or is_stated or isinstance(self._file, str):
+            return
+        try:
+            set_display_size(self._file, max(1, round(plan.width * plan.sample_aspect)), plan.height)
+        except LayoutError as error:
+            _log.warning("the sample aspect %s is lost: %s", plan.sample_aspect, error)
 
 
 def _open(file: Any, plan: MuxPlan) -> OutputContainer:
@@ -235,10 +266,28 @@ def _add_track(container: OutputContainer, stream: Stream, plan: MuxPlan) -> Tra
     return CopiedTrack(container, stream)
 
 
+def _add_attachment(container: OutputContainer, attachment: Attachment, plan: MuxPlan) -> av.Packet | None:
+    """Add an attachment; return the packet of one that is a stream.
+
+    Raises:
+        ValueError: If the container cannot hold it.
+    """
+    if plan.suffix == ".mp4" and attachment.mime_type in MIME_TYPES.values():
+        return add_cover(container, attachment)
+    if plan.suffix != ".mkv":
+        raise ValueError(f"{container.format.name} does not support attachments")
+    container.add_attachment(attachment.name, attachment.mime_type, attachment.data)
+    return None
+
+
 def keeps_sample_aspect(suffix: str, codec: str) -> bool:
     """Return whether an output states the shape of its samples, in the codec or in the container."""
-    is_in_codec = find_encoder(codec).canonical_name in ("h264", "hevc")
-    return is_in_codec or suffix in MP4_SUFFIXES or suffix == ".y4m"
+    return _is_in_codec(codec) or suffix in (*MP4_SUFFIXES, *MATROSKA_SUFFIXES, ".mxf", ".y4m")
+
+
+def _is_in_codec(codec: str) -> bool:
+    """Return whether encoded frames state the shape of their samples."""
+    return find_encoder(codec).canonical_name in ("h264", "hevc", "mpeg4")
 
 
 def container_name(path: str | Path) -> str:

@@ -80,7 +80,7 @@ def plan_output(
     plan = _plan_video(container_name(path), info, shape, encoding)
     if plan.is_y4m:
         holder = "a y4m pipe" if str(path) == "-" else ".y4m"
-        left_out = [describe_refusal(stream, holder) for stream in streams]
+        left_out = [describe_refusal(stream, holder) for stream in (*streams, *attachments)]
     else:
         plan = replace(
             plan,
@@ -89,15 +89,13 @@ def plan_output(
             metadata=metadata or {},
             chapters=chapters,
             crash_safe=crash_safe,
-            attachments=attachments if plan.holds_attachments else (),
+            attachments=attachments,
         )
         plan, left_out = rehearse(plan, str(path))
-    if not plan.holds_attachments:
-        left_out += [f"{attachment}: {container_name(path)} cannot hold it" for attachment in attachments]
     if info.mastering is not None and (plan.is_y4m or info.mastering.add_to(plan.codec, {}) is None):
         left_out.append(f"mastering display and light level of HDR10: {plan.codec} cannot hold them")
     if info.sample_aspect != 1 and not keeps_sample_aspect(plan.suffix, plan.codec):
-        left_out.append(f"sample aspect {info.sample_aspect}: {plan.codec} keeps it in .mp4 only")
+        left_out.append(f"sample aspect {info.sample_aspect}: {plan.codec} in {plan.suffix} does not state it")
     return OutputPlan(Path(path), plan, tuple(left_out))
 
 

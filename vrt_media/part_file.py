@@ -7,7 +7,7 @@ be truncated.
 from __future__ import annotations
 
 import os
-from io import FileIO
+from io import BytesIO, FileIO
 from itertools import count
 from pathlib import Path
 
@@ -20,7 +20,7 @@ MAX_NAME_BYTES = 255
 class PartFile(FileIO):
     """A file for writing beside its target, as `STEM.part.SUFFIX` or, if that exists, `STEM.part2.SUFFIX`.
 
-    It is not buffered: what was written survives the process.
+    It can be read, too. It is not buffered: what was written survives the process.
 
     Attributes:
         path: Where the file is: under its own name, or under that of the target once it is published.
@@ -39,7 +39,7 @@ class PartFile(FileIO):
         for number in count(1):
             self.path = part_path(target if folder is None else folder / target.name, number)
             try:
-                super().__init__(str(self.path), "xb")
+                super().__init__(str(self.path), "x+b")
             except FileExistsError:
                 continue
             break
@@ -83,27 +83,12 @@ class PartFile(FileIO):
         self.path.unlink(missing_ok=True)
 
 
-class NullFile:
-    """A seekable file that stores nothing."""
+class MemoryFile(BytesIO):
+    """A file in memory, with a name from which libav selects the container."""
 
     def __init__(self, name: str) -> None:
+        super().__init__()
         self.name = name
-        self._position = self._size = 0
-
-    def write(self, data: bytes) -> int:
-        """Count the bytes."""
-        self._position += len(data)
-        self._size = max(self._size, self._position)
-        return len(data)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Set the position."""
-        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        return self._position
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._position
 
 
 def part_path(target: Path, number: int = 1) -> Path:

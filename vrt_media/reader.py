@@ -14,7 +14,7 @@ from av.format import Flags as FormatFlags
 
 from .attachments import read_attachments
 from .clip import ClipInfo, MediaError, TimedFrame, ignore
-from .colour import MATRIX_NAMES, colour_of
+from .colour import HLG, MATRIX_NAMES, PQ, colour_of
 from .container import MediaFile, average_rate, count_frames, duration_seconds, main_video, name_of, open_input
 from .crop import Crop, whole_frame
 from .cut import PacketCut
@@ -35,8 +35,7 @@ _log = logging.getLogger(__name__)
 
 COPIED_KINDS = ("audio", "subtitle")
 CONTAINER_METADATA = ("major_brand", "minor_version", "compatible_brands", "encoder")
-HDR_TRANSFERS = (16, 18)
-"""PQ and HLG, by their codes in ITU-T H.273."""
+HDR_TRANSFERS = (PQ, HLG)
 
 
 class VideoReader:
@@ -123,7 +122,7 @@ class VideoReader:
     @property
     def chapters(self) -> list[Any]:
         """Chapters of the file, as libav has them; none if only a part of the clip is read."""
-        if self._trim != Trim():
+        if self._is_part_from_later or self._trim.max_frames is not None or self._trim.stop_seconds is not None:
             return []
         chapters = self._container.chapters()
         for chapter in chapters:

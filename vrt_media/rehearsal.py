@@ -1,4 +1,4 @@
-"""Rehearsal of an output: the same streams muxed into nothing, so that refusals come before the work, not after it."""
+"""Rehearsal of an output: the same streams muxed into memory, so that refusals come before the work, not after it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Stream
 
+from .attachments import Attachment
 from .audio import CopiedTrack
 from .clip import MediaError
 from .container import local_path
 from .muxer import Muxer, MuxPlan
-from .part_file import NullFile
+from .part_file import MemoryFile
 from .timeline import as_fraction
 
 PACKETS_PER_STREAM, MAX_SAMPLE_PACKETS = 3, 2000
@@ -34,7 +35,7 @@ def rehearse(plan: MuxPlan, name: str) -> tuple[MuxPlan, list[str]]:
         name: Name of the output, for messages.
 
     Returns:
-        The plan without the streams that the container refuses, and one line for each of these.
+        The plan without the streams and attachments that the container refuses, and one line for each of these.
 
     Raises:
         MediaError: If encoder and container do not take the video.
@@ -42,19 +43,27 @@ def rehearse(plan: MuxPlan, name: str) -> tuple[MuxPlan, list[str]]:
     samples = first_packets(plan.streams)
     if try_out(plan, samples) is None:
         return plan, []
-    refusal = try_out(replace(plan, streams=()), [])
+    alone = replace(plan, streams=(), attachments=())
+    refusal = try_out(alone, [])
     if refusal is not None:
         raise MediaError(f"{name}: {refusal}")
-    streams = plan.streams
-    refusals = {stream.index: try_out(replace(plan, streams=(stream,)), samples) for stream in streams}
-    plan = replace(plan, streams=[stream for stream in streams if refusals[stream.index] is None])
+    refusals = {
+        **{stream.index: try_out(replace(alone, streams=(stream,)), samples) for stream in plan.streams},
+        **{each.index: try_out(replace(alone, attachments=(each,)), []) for each in plan.attachments},
+    }
+    parts = (*plan.streams, *plan.attachments)
+    plan = replace(
+        plan,
+        streams=[stream for stream in plan.streams if refusals[stream.index] is None],
+        attachments=[each for each in plan.attachments if refusals[each.index] is None],
+    )
     refusal = try_out(plan, samples)
     if refusal is not None:
         raise MediaError(f"{name}: {refusal}")
     return plan, [
-        describe_refusal(stream, plan.suffix, refusals[stream.index] or "")
-        for stream in streams
-        if refusals[stream.index] is not None
+        describe_refusal(part, plan.suffix, refusals[part.index] or "")
+        for part in parts
+        if refusals[part.index] is not None
     ]
 
 
@@ -62,7 +71,7 @@ def try_out(plan: MuxPlan, samples: Sequence[Packet]) -> str | None:
     """Mux one black frame and the packets of the plan's streams; return the reason if that fails, else None."""
     with quoting_libav() as messages:
         try:
-            muxer = Muxer(NullFile(f"rehearsal{plan.suffix}"), plan)
+            muxer = Muxer(MemoryFile(f"rehearsal{plan.suffix}"), plan)
             frame = av.VideoFrame(plan.width, plan.height, plan.pix_fmt)
             plan.colour.tag(frame)
             frame.pts, frame.time_base = 0, plan.time_base
@@ -107,13 +116,13 @@ def _copy(packet: Packet) -> Packet:
     return copy
 
 
-def describe_refusal(stream: Stream, container: str, reason: str = "") -> str:
-    """Return one line that names a stream and the reason for which it is left out."""
-    codec = stream.codec_context.name if stream.codec_context else "unknown"
-    has_reason = reason and "does not support" not in reason  # PyAV's words for what the line says already
-    return f"{stream.type} stream {stream.index} ({codec}): {container} cannot hold it" + (
-        f" ({reason})" if has_reason else ""
-    )
+def describe_refusal(part: Stream | Attachment, container: str, reason: str = "") -> str:
+    """Return one line that names a stream or attachment and the reason for which it is left out."""
+    name = str(part)
+    if isinstance(part, Stream):
+        name = f"{part.type} stream {part.index} ({part.codec_context.name if part.codec_context else 'unknown'})"
+    has_reason = reason and "does not support" not in reason  # words for what the line says already
+    return f"{name}: {container} cannot hold it" + (f" ({reason})" if has_reason else "")
 
 
 @contextmanager

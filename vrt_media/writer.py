@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -34,20 +35,28 @@ class VideoWriter:
         pix_fmt: Pixel format that is encoded.
     """
 
-    def __init__(self, plan: OutputPlan, *, overwrite: bool = False, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        plan: OutputPlan,
+        *,
+        overwrite: bool = False,
+        folder: Path | None = None,
+        on_note: Callable[[str], object] = _log.warning,
+    ) -> None:
         """Create the part.
 
         Args:
             plan: Output.
             overwrite: Whether `close` replaces a file of that name.
             folder: Where the part lies until then; beside the file if None.
+            on_note: Called by `close` with what the user should know.
 
         Raises:
             MediaError: If the container cannot be written.
             OSError: If the file cannot be created.
         """
         self.num_frames = 0
-        self.path, self._overwrite = plan.path, overwrite
+        self.path, self._overwrite, self._on_note = plan.path, overwrite, on_note
         mux = plan.mux
         self._is_y4m, self.codec, self.pix_fmt, self._colour = mux.is_y4m, mux.codec, mux.pix_fmt, mux.colour
         self._rate, self._time_base, self._end_seconds = mux.rate, mux.time_base, Fraction(0)
@@ -154,8 +163,11 @@ class VideoWriter:
             finally:
                 if self._file is not None:
                     self._file.complete()
+        for index, track in self._muxer.tracks.items():
+            if isinstance(track, EncodedTrack) and track.num_damaged:
+                self._refused[f"audio stream {index}"] += track.num_damaged
         for name, number in self._refused.items():
-            _log.warning("%s: %s: %d damaged packets are left out", self.path, name, number)
+            self._on_note(f"{name}: {number} damaged packet{'' if number == 1 else 's'} left out")
 
     def _write_waiting(self, end_seconds: Fraction | None) -> None:
         """Write the packets that begin before that time; all if None."""

@@ -17,8 +17,9 @@ from torch import Tensor
 from ._bridge import clip, container, formats, output_plan
 from .execution import check_images
 from .run_progress import RunProgress
-from .video_io import TensorReader, open_video, open_writer, temporary_file
+from .video_io import TensorReader, open_video, trim_window
 from .video_node import DEFAULT_CRF
+from .video_output import open_writer, temporary_file
 from .widgets import make_schema
 
 if TYPE_CHECKING:
@@ -103,8 +104,7 @@ def _playable(video: Any, name: str) -> dict[str, str]:
         name: Name of the input.
     """
     has_edits = getattr(video, "has_pending_frame_edits", lambda: False)()
-    is_trimmed = any(getattr(video, "get_active_trim_window", lambda: (0.0, 0.0))())
-    if isinstance(video, InputImpl.VideoFromFile) and not (has_edits or is_trimmed):
+    if isinstance(video, InputImpl.VideoFromFile) and not (has_edits or any(trim_window(video))):
         source = video.get_stream_source()
         if isinstance(source, str) and _folder_of(Path(source)) and _plays_in_browsers(source):
             return _entry(Path(source))
@@ -119,7 +119,7 @@ def _copy(source: VideoReader | TensorReader, progress: RunProgress) -> Path:
     progress.start(info.num_frames)
     shape = output_plan.OutputShape(height=info.height, width=info.width, rate=info.rate, time_base=info.time_base)
     path = temporary_file("compare", ".mp4")
-    with open_writer(path, source, shape, DEFAULT_CRF, progress.warn_user) as output:
+    with open_writer(path, source, shape, DEFAULT_CRF, progress.warn_user, for_browsers=True) as output:
         for n, frame in enumerate(source.frames(output.copy)):
             progress.raise_if_cancelled()
             output.write(frame.rgb, n if frame.pts is None else frame.pts)

@@ -1,4 +1,4 @@
-"""ComfyUI's VIDEO as frames with time stamps, and temporary MP4 files to write frames to."""
+"""ComfyUI's VIDEO as frames with time stamps."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import folder_paths
 from comfy_api.latest import InputImpl
 
-from ._bridge import audio, clip, colour, core, encoding, formats, output_plan, reader, writer
+from ._bridge import clip, colour, core, formats, reader
 from .audio import WaveformTrack
 
 if TYPE_CHECKING:
     from vrt_media.clip import TimedFrame
-    from vrt_media.output_plan import OutputShape
+    from vrt_media.colour import Colour
     from vrt_media.reader import VideoReader
     from vrt_media.writer import VideoWriter
 
 BT709 = colour.Colour(matrix=colour.BT709, full_range=False, primaries=1, transfer=1, siting=colour.LEFT)
-"""Colour of everything that the nodes write."""
+"""Colour of everything that the nodes write, but HDR."""
+HDR_TRANSFERS = {"HDR": colour.HLG, "HDR PQ": colour.PQ}
+"""Transfers of ComfyUI's colour spaces for HDR, which are BT.2020."""
 MAX_RATE = 1000
 """Frames per second; more than any camera's, so that time stamps fit into the fields of an MP4 file."""
 NTSC_ROUNDING = Fraction(2, 10**6)
@@ -37,8 +37,14 @@ class TensorReader:
         info: Size, rate and length of the clip.
     """
 
-    def __init__(self, components: Any, warn_user: WarnUser) -> None:
+    def __init__(self, components: Any, warn_user: WarnUser, *, bit_depth: int = 8, colour_space: str = "sRGB") -> None:
         """Take the result of ``get_components``.
+
+        Args:
+            components: Images, audio and rate.
+            warn_user: Called with what is left out.
+            bit_depth: Bits of a channel that the video is to have in a file.
+            colour_space: ComfyUI's name of the colour space of the images.
 
         Raises:
             InputError: If there is no frame.
@@ -54,8 +60,8 @@ class TensorReader:
         self.info = clip.ClipInfo(
             height=height,
             width=width,
-            colour=BT709,
-            pix_fmt="yuv420p",
+            colour=colour_of_space(colour_space),
+            pix_fmt="yuv420p10le" if bit_depth > 8 or colour_space in HDR_TRANSFERS else "yuv420p",
             rate=rate,
             time_base=1 / rate,
             num_frames=num_frames,
@@ -79,6 +85,13 @@ class TensorReader:
         """Do nothing: no file is open."""
 
 
+def colour_of_space(name: str) -> Colour:
+    """Return the colour in which a video of one of ComfyUI's colour spaces is encoded."""
+    if name not in HDR_TRANSFERS:
+        return BT709
+    return replace(BT709, matrix=colour.BT2020, primaries=colour.BT2020, transfer=HDR_TRANSFERS[name])
+
+
 def frame_rate(rate: Any) -> Fraction:
     """Return a rate of frames per second as a fraction that containers can store.
 
@@ -99,6 +112,20 @@ def frame_rate(rate: Any) -> Fraction:
     return ntsc if is_ntsc else exact.limit_denominator(1001) or Fraction(1, 1001)
 
 
+def trim_window(video: Any) -> tuple[float, float]:
+    """Return start and duration of the trim of a VIDEO from a file, in seconds; a duration of 0 is up to the end.
+
+    Versions between Trim Video and `get_active_trim_window` keep them to themselves; a negative start counts from the
+    end.
+    """
+    if hasattr(video, "get_active_trim_window"):
+        return video.get_active_trim_window()
+    start, duration = (getattr(video, f"_VideoFromFile__{name}", None) or 0.0 for name in ("start_time", "duration"))
+    if start < 0:
+        start = max(video._get_raw_duration() + start, 0.0)
+    return start, duration
+
+
 @contextmanager
 def open_video(video: Any, warn_user: WarnUser) -> Iterator[VideoReader | TensorReader]:
     """Open a VIDEO for reading, until the context ends.
@@ -115,70 +142,21 @@ def open_video(video: Any, warn_user: WarnUser) -> Iterator[VideoReader | Tensor
     """
     has_edits = getattr(video, "has_pending_frame_edits", lambda: False)()
     if not isinstance(video, InputImpl.VideoFromFile) or has_edits:
-        yield TensorReader(video.get_components(), warn_user)
+        yield TensorReader(
+            video.get_components(),
+            warn_user,
+            bit_depth=getattr(video, "get_bit_depth", lambda: 8)(),
+            colour_space=getattr(video, "get_color_space", lambda: "sRGB")(),
+        )
         return
-    start, duration = (
-        Fraction(seconds).limit_denominator(10**6)
-        for seconds in getattr(video, "get_active_trim_window", lambda: (0.0, 0.0))()
-    )
+    start, duration = (Fraction(seconds).limit_denominator(10**6) for seconds in trim_window(video))
     trim = reader.Trim(start_seconds=start, stop_seconds=start + duration if duration else None)
     try:
         options = formats.self_contained_options()
         file = reader.VideoReader(video.get_stream_source(), trim, on_note=warn_user, options=options)
         try:
-            if file.is_hdr:
-                warn_user("the video is HDR: it is worked on as it is and tagged BT.709, so convert it to SDR first")
-            elif (bits := encoding.bit_depth(file.info.pix_fmt)) > 8:
-                warn_user(f"the video has {bits} bits a channel, the result has 8: `vrt restore` keeps them")
             yield file
         finally:
             file.close()
     except clip.MediaError as error:
         raise core.InputError(f"video cannot be read: {error}") from error
-
-
-def open_writer(
-    path: Path, source: VideoReader | TensorReader, shape: OutputShape, crf: float, warn_user: WarnUser
-) -> VideoWriter:
-    """Open an MP4 file for frames made from a video, with its audio: H.264 in 4:2:0, or 4:4:4 for odd sizes.
-
-    Use it in a ``with``: an exception, a cancel included, leaves no file.
-
-    Args:
-        path: File.
-        source: The video.
-        shape: Size and rate of the frames.
-        crf: Quality, 0 to 51.
-        warn_user: Called with each audio stream that is left out.
-    """
-    streams = [] if isinstance(source, TensorReader) else [s for s in source.copied_streams if s.type == "audio"]
-    for stream in streams:
-        if note := audio.conversion_note(stream.codec_context):
-            warn_user(f"audio stream {stream.index}: {note}")
-    plan = output_plan.plan_output(
-        path,
-        replace(source.info, colour=BT709, pix_fmt="yuv420p", mastering=None),
-        shape,
-        encoding.Encoding(codec="libx264", crf=crf),
-        streams=streams,
-        encode_audio=True,
-        crash_safe=False,
-    )
-    for line in plan.left_out:
-        warn_user(f"left out: {line}")
-    output = writer.VideoWriter(plan)
-    if isinstance(source, TensorReader):
-        try:
-            source.add_audio(output)
-        except BaseException:
-            output.discard()
-            raise
-    return output
-
-
-def temporary_file(name: str, suffix: str, width: int = 0, height: int = 0) -> Path:
-    """Return a free path in ComfyUI's temporary folder, which lives as long as its cache."""
-    folder, stem, counter, _, _ = folder_paths.get_save_image_path(
-        f"vrt/{name}", folder_paths.get_temp_directory(), width, height
-    )
-    return Path(folder) / f"{stem}_{counter:05}_{suffix}"

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import InputImpl, io
 from torch import Tensor
 
-from ._bridge import output_plan, timeline
+from ._bridge import clip, output_plan, timeline
 from .execution import ONE_FRAME, comfyui_out_of_memory, run_options
 from .loaded_model import LoadedModel, make_restorer
 from .run_progress import RunProgress
-from .video_io import TensorReader, open_video, open_writer, temporary_file
+from .video_io import TensorReader, open_video
+from .video_output import keeping_frames, open_writer, temporary_file
 from .widgets import (
     advanced_inputs,
     check_number,
@@ -107,17 +108,27 @@ def _restore(
         time_base=times.time_base,
     )
     path = temporary_file("restored", ".mp4", shape.width, shape.height)
-    with open_writer(path, source, shape, crf, progress.warn_user) as output:
+    output = open_writer(path, source, shape, crf, progress.warn_user)
+    read_error: Exception | None = None
 
-        def frames() -> Iterator[Tensor]:
+    def frames() -> Iterator[Tensor]:
+        nonlocal read_error
+        try:
             for frame in source.frames(output.copy):
                 progress.raise_if_cancelled()
                 times.push(frame.pts)
                 yield frame.rgb
+        except (clip.MediaError, OSError, ValueError) as error:  # libav's, too; the frames before it are restored
+            read_error = error
 
-        results = restorer.stream(frames(), on_step=progress.on_step, check=progress.check)
-        for n, frame in enumerate(results):
-            output.write(frame, times.stamp(n))
-            progress.on_frame(frame)
-    progress.finish()
+    try:
+        with keeping_frames(output, progress.warn_user):
+            results = restorer.stream(frames(), on_step=progress.on_step, check=progress.check)
+            for n, frame in enumerate(results):
+                output.write(frame, times.stamp(n))
+                progress.on_frame(frame)
+            if read_error is not None:
+                raise read_error
+    finally:
+        progress.finish()
     return str(path)

@@ -4,6 +4,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -99,6 +101,23 @@ def test_enlarging_and_interpolating(tmp_path: Path) -> None:
     outputs = read_planes(out)
     assert outputs[0][0].shape == (64, 72)
     assert [float(stamp) for stamp in read_stamps(out)] == pytest.approx([n / 50 for n in range(6)])
+
+
+def test_interpolation_passes_the_frames_of_the_clip_through(tmp_path: Path) -> None:
+    """Exactly: chroma in 4:2:0, noise of all codes, and the border, which the network pads."""
+    between = write_weights(tmp_path, "between", "interpolate", upscale=1, pa_frames=0, out_chans=3, in_chans=3)
+    clip, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("ffv1", rate=25, width=46, height=30, pix_fmt="yuv420p")
+        for codes in np.random.default_rng(0).integers(0, 256, (4, 45, 46), np.uint8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(codes, format="yuv420p")))
+        container.mux(stream.encode(None))
+    result = vrt(clip, "-o", out, "-m", between, "--codec", "ffv1")
+    assert result.exit_code == 0, result.output
+    outputs = read_planes(out)
+    assert len(outputs) == 8
+    for before, after in zip(read_planes(clip), outputs[::2], strict=True):
+        assert all((a == b).all() for a, b in zip(before, after, strict=True))
 
 
 def test_models_that_are_not_there(tmp_path: Path) -> None:

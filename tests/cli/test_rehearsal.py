@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from tests.helpers.identity import identity_restorer
@@ -30,6 +31,26 @@ def test_pcm_without_a_channel_layout(tmp_path: Path, vrt: VrtRestore, suffix: s
     clip, out = add_sound(tmp_path / f"in{suffix}", *PCM, layout=layout), tmp_path / "out.mp4"
     assert vrt(clip, "-o", out).exit_code == 0
     assert b"".join(data for _, data in read_packets(out)) == b"".join(data for _, data in read_packets(clip))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("codec", ["wmav1", "wmav2", "adpcm_ms", "adpcm_ima_wav", "gsm_ms", "pcm_alaw", "g723_1"])
+def test_matroska_holds_the_sound_of_wav(tmp_path: Path, vrt: VrtRestore, codec: str) -> None:
+    """Matroska has no name of its own for these codecs, but the tag that WAV has for them."""
+    clip, out, sound = tmp_path / "in.mkv", tmp_path / "out.mkv", tmp_path / "sound.wav"
+    tone = ["-f", "lavfi", "-t", "0.5", "-i", "sine=r=8000", "-ac", "1", "-c:a", codec]
+    subprocess.run(["ffmpeg", "-v", "error", *tone, sound], check=True)
+    video = ["-i", make_video(tmp_path / "v.mkv"), "-i", sound, "-c", "copy"]
+    subprocess.run(["ffmpeg", "-v", "error", *video, clip], check=True)
+    result = vrt(clip, "-o", out)
+    assert result.exit_code == 0
+    assert "left out" not in result.stderr
+    assert [data for _, data in read_packets(out)] == [data for _, data in read_packets(clip)]
+    samples = []
+    for path in (clip, out):
+        with av.open(str(path)) as container:
+            samples.append(np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1))
+    assert np.array_equal(*samples)
 
 
 @needs_ffmpeg

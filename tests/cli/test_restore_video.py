@@ -62,11 +62,7 @@ def test_every_frame_comes_through(tmp_path: Path, vrt: VrtRestore, pix_fmt: str
     assert len(after) == len(before) == 12
     assert first(out).format.name == pix_fmt
     for a, b in zip(before, after, strict=True):
-        assert (a[0] == b[0]).all()  # luma is exact: every code survives float32
-        if "444" in pix_fmt:
-            assert all((x == y).all() for x, y in zip(a, b, strict=True))
-        else:
-            assert psnr(a[1:], b[1:], 2 ** (10 if "10" in pix_fmt else 8)) > 44
+        assert all((x == y).all() for x, y in zip(a, b, strict=True))  # every code survives
 
 
 def test_default_encoder(tmp_path: Path, vrt: VrtRestore) -> None:
@@ -141,7 +137,6 @@ def test_enlarging_keeps_the_sample_aspect(tmp_path: Path, vrt: VrtRestore) -> N
     frame = first(out)
     assert (frame.height, frame.width) == (4 * H, 4 * W)
     assert stream_of(out)[2] == Fraction(16, 11)
-    assert "sample aspect 16/11" in vrt(clip, "-o", out, "-y", "--codec", "ffv1").stderr
 
 
 @pytest.mark.parametrize("degrees", [90, -90, 180])

@@ -111,6 +111,35 @@ def test_what_an_edit_list_cuts_off_stays_away(tmp_path: Path, vrt: VrtRestore, 
     assert len(read_planes(out)) == 31
 
 
+def samples_of(path: Path) -> dict[int, float]:
+    """Return the first channel by the time of each sample after the first frame, in units of 1/48000 s."""
+    samples: dict[int, float] = {}
+    start = read_stamps(path)[0]
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=0):
+            at = round((frame.pts * frame.time_base - start) * 48000)
+            samples |= {at + n: float(value) for n, value in enumerate(frame.to_ndarray()[0])}
+    return samples
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("codec", ["aac", "ac3", "libmp3lame"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".ts"])
+def test_the_sound_of_a_part_is_whole_from_its_first_frame_on(
+    tmp_path: Path, vrt: VrtRestore, codec: str, suffix: str
+) -> None:
+    """A decoder needs the packets before the cut: AAC one, MP3 four."""
+    clip, out = tmp_path / "in.mp4", tmp_path / f"out{suffix}"
+    video = ["-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=2", "-f", "lavfi"]
+    sweep = "aevalsrc=exprs='sin(2*PI*(200+100*t)*t)':s=48000:d=2"
+    ffmpeg(*video, "-i", sweep, "-c:v", "libx264", "-c:a", codec, clip)
+    assert vrt(clip, "-o", out, "--start", "23").exit_code == 0
+    whole, part = samples_of(clip), samples_of(out)
+    offset = 23 * 48000 // 25
+    differences = [abs(part[n] - whole[n + offset]) for n in range(4000)]
+    assert max(differences) < 1e-3
+
+
 SRT = "1\n00:00:00,100 --> 00:00:01,000\nFirst\n\n2\n00:00:01,500 --> 00:00:03,000\nSecond\n"
 
 

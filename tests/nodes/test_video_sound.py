@@ -39,8 +39,8 @@ def test_sound_that_mp4_cannot_hold_is_encoded(comfy: FakeComfyUI) -> None:
 
 
 def with_sound(path: Path, codec: str, **facts: Any) -> Path:
-    """Write a clip of 2 s whose sound has this codec."""
-    options = {"rate": 48000, "layout": "stereo", **facts}
+    """Write a clip of 2 s whose sound, a tone of 440 Hz or rising from there, has this codec."""
+    options = {"rate": 48000, "layout": "stereo", "hertz_per_second": 0, **facts}
     with av.open(str(path), "w") as container:
         video = cast(Any, container.add_stream("ffv1", rate=10))
         video.height, video.width, video.pix_fmt = 32, 48, "yuv420p"
@@ -52,7 +52,8 @@ def with_sound(path: Path, codec: str, **facts: Any) -> Path:
         )
         for n in range(20):
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture(n, 32, 48), format="rgb24")))
-            wave = 0.5 * np.sin(np.arange(n * step, (n + 1) * step) * 2 * np.pi * 440 / options["rate"])
+            seconds = np.arange(n * step, (n + 1) * step) / options["rate"]
+            wave = 0.5 * np.sin(2 * np.pi * seconds * (440 + options["hertz_per_second"] * seconds))
             packed = np.repeat(wave.astype(np.float32), channels)[None]
             samples = av.AudioFrame.from_ndarray(packed, format="flt", layout=options["layout"])
             samples.sample_rate, samples.pts, samples.time_base = (
@@ -99,9 +100,18 @@ def test_sound_behind_a_damaged_part_keeps_its_time(
     model = comfy.load_quick("deblur")
     whole, restored = (sound_of(restore(model, from_file(path))) for path in (source, damaged))
     assert "a damaged packet of sound is left out" in caplog.text
+    assert "audio stream 1: 1 damaged packet left out" in comfy.texts[-1]
     assert restored.shape[1] == pytest.approx(whole.shape[1], abs=2048)
     late = slice(60000, 90000)
     np.testing.assert_allclose(restored[:, late], whole[:, late], atol=0.1)
+
+
+def test_sound_of_a_trim_keeps_its_time(comfy: FakeComfyUI) -> None:
+    """The first packet that is encoded again begins before the cut."""
+    source, model = with_sound(comfy.base / "in.mkv", "mp2", hertz_per_second=500), comfy.load_quick("deblur")
+    whole, part = (sound_of(restore(model, from_file(source, start))) for start in (0.0, 0.8))
+    offset, late = round(0.8 * 48000), slice(5000, 45000)
+    np.testing.assert_allclose(part[0][late], whole[0][offset:][late], atol=0.05)
 
 
 @pytest.mark.parametrize(

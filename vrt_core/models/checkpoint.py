@@ -93,6 +93,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     kind = file_kind(path)
     metadata: Mapping[str, Any] = {}
     if kind == "safetensors":
+        if not _is_utf8(path):
+            raise WeightsError(f"{path}: its name is not UTF-8, which the library safetensors cannot open; rename it")
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 metadata = _parse_metadata((file.metadata() or {}).get(_METADATA_KEY))
@@ -102,6 +104,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
     else:
         state = read_tensors(path, lambda content: _state_dict(content, path))
     return Checkpoint({k: v for k, v in state.items() if not _INDEX_BUFFER.fullmatch(k)}, kind, metadata)
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parse_metadata(text: str | None) -> Mapping[str, Any]:

@@ -289,3 +289,16 @@ def test_a_missing_file_or_a_folder_is_named(tmp_path: Path) -> None:
         load_weights(TINY, tmp_path / "nothing.pth")
     with pytest.raises(WeightsError, match="cannot read weights"):
         load_weights(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
+def test_a_name_that_is_no_utf8_is_refused_as_such(tmp_path: Path) -> None:
+    """The library safetensors opens names in UTF-8 only; the file is not damaged."""
+    path = tmp_path / os.fsdecode(b"tiny\xff.safetensors")
+    safetensors.torch.save_file(tiny_state(), tmp_path / "tiny.safetensors")
+    try:
+        (tmp_path / "tiny.safetensors").rename(path)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    with pytest.raises(WeightsError, match="its name is not UTF-8, which the library safetensors"):
+        read_checkpoint(path)
