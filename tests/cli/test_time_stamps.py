@@ -117,7 +117,7 @@ def samples_of(path: Path) -> dict[int, float]:
     start = read_stamps(path)[0]
     with av.open(str(path)) as container:
         for frame in container.decode(audio=0):
-            at = round((frame.pts * frame.time_base - start) * 48000)
+            at = round(((frame.pts or 0) * frame.time_base - start) * 48000)
             samples |= {at + n: float(value) for n, value in enumerate(frame.to_ndarray()[0])}
     return samples
 
