@@ -14,7 +14,7 @@ VIDEO_SUFFIXES = (
     *(".wmv", ".asf", ".flv", ".ogv", ".3gp", ".mxf", ".y4m", ".dv", ".nut"),
 )
 """Suffixes of the files that are taken from a folder."""
-KEPT_SUFFIXES = (".mkv", ".mp4", ".m4v", ".mov", ".webm", ".ts", ".avi", ".mxf", ".nut")
+KEPT_SUFFIXES = (".mkv", ".mp4", ".m4v", ".mov", ".webm", ".ts", ".nut")
 """Containers in which an output can be written, so that it gets that of its input; others become Matroska."""
 
 

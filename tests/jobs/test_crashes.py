@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pytest
 
@@ -157,9 +157,3 @@ def test_the_power_cut_of_these_tests_loses_what_is_not_written(tmp_path: Path) 
 
     assert in_a_child(work) == KILLED
     assert ((tmp_path / "lost").read_bytes(), (tmp_path / "kept").read_bytes()) == (b"", b"2")
-
-
-@pytest.fixture
-def vrt(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`vrt restore` with a restorer that returns its input."""
-    return VrtRestore(monkeypatch)
