@@ -167,10 +167,10 @@ class _Check:
     """Raises `Cancelled` if the job is to stop at once; says once that a signal was received."""
 
     def __init__(self, interrupt: Interrupt, reporter: Reporter) -> None:
-        self._interrupt, self._reporter, self._is_told = interrupt, reporter, False
+        self._interrupt, self._reporter, self._is_announced = interrupt, reporter, False
 
     def __call__(self) -> None:
         self._interrupt.raise_if_cancelled()
-        if self._interrupt.is_requested and not self._is_told:
-            self._is_told = True
+        if self._interrupt.is_requested and not self._is_announced:
+            self._is_announced = True
             self._reporter.on_warning("stopping after the segment in work; Ctrl-C again stops at once")

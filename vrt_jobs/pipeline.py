@@ -99,9 +99,6 @@ def run(
     try:
         results = _stream(restorer, frames(), first_output, check=check, **stream_options)
         for index, rgb in enumerate(results, start=first_output):
-            if index == first_output:
-                for earlier in range(first_output):  # time stamps are computed one after another
-                    timeline.stamp(earlier)
             output.write(rgb, timeline.stamp(index))
             check()
             if index + 1 == stop_output:

@@ -36,6 +36,7 @@ class Timeline:
         self._first = 0  # number of the source frame of self._stamps[0]
         self._repaired = 0
         self._last_out: int | None = None
+        self._num_stamped = 0  # output frames
 
     def push(self, pts: int | None) -> None:
         """Append the time stamp of the next source frame.
@@ -56,7 +57,16 @@ class Timeline:
         self._stamps.append(pts)
 
     def stamp(self, index: int) -> int:
-        """Return the time stamp of an output frame, in units of `time_base`; call it in the order of the frames."""
+        """Return the time stamp of an output frame, in units of `time_base`; call it in the order of the frames.
+
+        Frames may be left out at the beginning: their time stamps decide about the later ones all the same.
+        """
+        while self._num_stamped < index:
+            self._next_stamp(self._num_stamped)
+        return self._next_stamp(index)
+
+    def _next_stamp(self, index: int) -> int:
+        self._num_stamped = index + 1
         source, part = divmod(index, self.factor)
         while source > self._first + 1 and len(self._stamps) > 2:  # one is retained before it, for the last duration
             self._stamps.popleft()

@@ -49,7 +49,7 @@ def test_what_is_printed_reads_back(tmp_path: Path) -> None:
 def test_all_settings_are_printed() -> None:
     lines = run(*REQUIRED, "--print-config").stdout.splitlines()
     words = {line.removeprefix("# ").split()[0] for line in lines}
-    assert {"clip", "output", "model", "sigma", "tile-overlap", "pix-fmt", "overwrite", "crop", "strength"} <= words
+    assert {"clips", "output", "model", "sigma", "tile-overlap", "pix-fmt", "overwrite", "crop", "strength"} <= words
 
 
 def test_the_command_line_overrides_the_file(tmp_path: Path, vrt: VrtRestore) -> None:
@@ -64,7 +64,7 @@ def test_the_command_line_overrides_the_file(tmp_path: Path, vrt: VrtRestore) ->
 
 def test_a_file_can_name_input_and_output(tmp_path: Path, vrt: VrtRestore) -> None:
     clip, path = make_video(tmp_path / "in.mkv", num_frames=2), tmp_path / "job.toml"
-    path.write_text(f'clip = "{clip}"\noutput = "{tmp_path}/out.mkv"\n')
+    path.write_text(f'clips = ["{clip}"]\noutput = "{tmp_path}/out.mkv"\n')
     assert vrt("--config", path).exit_code == 0
     assert (tmp_path / "out.mkv").exists()
 
