@@ -26,8 +26,9 @@ _MIN_PATCHES = 4 * PATCH_PX**2  # four for each of the 64 dimensions; with fewer
 
 _MAX_CODEC_CHROMA, _MIN_WHITE_CHROMA = 0.25, 0.5
 """Noise of colour / noise of brightness: below the first, a codec removed it; above the second, noise is white."""
-_MAX_GROWTH = 3.0
-"""Limit of the noise at half size, in units of that at full size: texture passes for noise there."""
+_MAX_HALF_SIZE, _MAX_HALF_SIZE_255, _MAX_WHITE_GROWTH = 4.0, 14.0, 1.2
+"""Limits of the noise at half size, as texture passes for noise there: in units of that at full size, and in 8-bit
+units, since strong noise, which a codec leaves almost white, grows less than the third."""
 _CODEC_FACTOR = 1.2
 """Best level of a filter / geometric mean of the noise of brightness at both sizes; flat, so low precision suffices."""
 
@@ -62,8 +63,9 @@ def _blend_with_codec_level(sigma_255: float, frames: Tensor) -> float:
     ratio = _root_mean_square(colour) / brightness
     codec_weight = min(max((_MIN_WHITE_CHROMA - ratio) / (_MIN_WHITE_CHROMA - _MAX_CODEC_CHROMA), 0.0), 1.0)
     (half_size,) = _channel_sigmas(F.avg_pool2d(opponent[:, :1], 2))
-    growth = min(max(2 * half_size / brightness, 1.0), _MAX_GROWTH)
-    return sigma_255 + codec_weight * (_CODEC_FACTOR * math.sqrt(growth) * brightness - sigma_255)
+    limit = min(max(_MAX_HALF_SIZE_255, _MAX_WHITE_GROWTH * brightness), _MAX_HALF_SIZE * brightness)
+    level = _CODEC_FACTOR * math.sqrt(brightness * min(max(2 * half_size, brightness), limit))
+    return sigma_255 + codec_weight * (level - sigma_255)
 
 
 def _root_mean_square(values: list[float]) -> float:

@@ -52,7 +52,7 @@ FOOTAGE: dict[str, tuple[str, int | None]] = {
 }
 """Degradations of footage: a key of ``CAMERAS`` or another kind of noise, and the crf of x264, if it is compressed."""
 GRAIN_255, GRAIN_PX = 8.0, 0.6
-DFTTEST_STRENGTHS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+DFTTEST_STRENGTHS = (1.0, 1.4, 2.0, 2.8, 4.0)
 """Strengths of DFTTest on footage, in units of the true RMS error; the best for each clip is scored."""
 # radius and amount of the unsharp mask; the best pair for each clip is scored
 UNSHARP = tuple((radius, amount) for radius in (1.0, 2.0, 3.0) for amount in (0.5, 1.0, 2.0))
