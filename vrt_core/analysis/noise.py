@@ -5,7 +5,8 @@ So the smallest eigenvalues of the covariance of the patches equal the variance 
 "An efficient statistical method for image noise level estimation" (ICCV 2015).
 
 A codec with 4:2:0 chroma removes the high frequencies of the noise, those of colour almost entirely. Where colour has
-none, brightness alone shows the noise, at full and at half size.
+none, brightness alone shows the noise, at full and at half size, and in the change from frame to frame, which lacks
+the texture of what stands still.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def estimate_sigma(frames: Tensor, *, coloured: bool = False) -> float:
         Root mean square of the estimates of the channels, in 8-bit units, 0 to 50; 0 if the frames are too small.
     """
     sigma_255 = _root_mean_square(_channel_sigmas(frames[:, :3]))
-    if coloured:
+    if coloured and sigma_255:
         sigma_255 = _blend_with_codec_level(sigma_255, frames[:, :3])
     return min(sigma_255, float(MAX_SIGMA_255))
 
@@ -57,15 +58,24 @@ def estimate_sigma(frames: Tensor, *, coloured: bool = False) -> float:
 def _blend_with_codec_level(sigma_255: float, frames: Tensor) -> float:
     """Return ``sigma_255`` for white noise, the level of brightness after a codec, or a blend where colour has some."""
     opponent = torch.einsum("ij,tjhw->tihw", opponent_colours().to(frames), frames)
-    brightness, *colour = _channel_sigmas(opponent)
-    if not brightness:
+    brightness, colour = opponent[:, :1], _channel_sigmas(opponent[:, 1:])
+    full_size, half_size = _changing_sigma(brightness), 2 * _changing_sigma(F.avg_pool2d(brightness, 2))
+    if not full_size:
         return sigma_255
-    ratio = _root_mean_square(colour) / brightness
+    ratio = _root_mean_square(colour) / full_size
     codec_weight = min(max((_MIN_WHITE_CHROMA - ratio) / (_MIN_WHITE_CHROMA - _MAX_CODEC_CHROMA), 0.0), 1.0)
-    (half_size,) = _channel_sigmas(F.avg_pool2d(opponent[:, :1], 2))
-    limit = min(max(_MAX_HALF_SIZE_255, _MAX_WHITE_GROWTH * brightness), _MAX_HALF_SIZE * brightness)
-    level = _CODEC_FACTOR * math.sqrt(brightness * min(max(2 * half_size, brightness), limit))
+    limit = min(max(_MAX_HALF_SIZE_255, _MAX_WHITE_GROWTH * full_size), _MAX_HALF_SIZE * full_size)
+    level = _CODEC_FACTOR * math.sqrt(full_size * min(max(half_size, full_size), limit))
     return sigma_255 + codec_weight * (level - sigma_255)
+
+
+def _changing_sigma(frames: Tensor) -> float:
+    """Return the sigma of frames (T, 1, H, W), or its geometric mean with that of their changes if these have less."""
+    (sigma_255,) = _channel_sigmas(frames)
+    if len(frames) == 1:
+        return sigma_255
+    (change_255,) = _channel_sigmas((frames[1:] - frames[:-1]) / math.sqrt(2))
+    return math.sqrt(sigma_255 * min(sigma_255, change_255))
 
 
 def _root_mean_square(values: list[float]) -> float:
