@@ -30,8 +30,9 @@ _MAX_CODEC_CHROMA, _MIN_WHITE_CHROMA = 0.25, 0.5
 _MAX_HALF_SIZE, _MAX_HALF_SIZE_255, _MAX_WHITE_GROWTH = 4.0, 14.0, 1.2
 """Limits of the noise at half size, as texture passes for noise there: in units of that at full size, and in 8-bit
 units, since strong noise, which a codec leaves almost white, grows less than the third."""
-_CODEC_FACTOR = 1.2
-"""Best level of a filter / geometric mean of the noise of brightness at both sizes; flat, so low precision suffices."""
+_CODEC_FACTOR, _HALF_SIZE_WEIGHT = 1.2, 0.75
+"""Best level of a filter / weighted geometric mean of the noise of brightness at both sizes, and the weight of half
+size there. The optimum is flat, so low precision suffices."""
 
 
 @torch.no_grad()
@@ -65,7 +66,8 @@ def _blend_with_codec_level(sigma_255: float, frames: Tensor) -> float:
     ratio = _root_mean_square(colour) / full_size
     codec_weight = min(max((_MIN_WHITE_CHROMA - ratio) / (_MIN_WHITE_CHROMA - _MAX_CODEC_CHROMA), 0.0), 1.0)
     limit = min(max(_MAX_HALF_SIZE_255, _MAX_WHITE_GROWTH * full_size), _MAX_HALF_SIZE * full_size)
-    level = _CODEC_FACTOR * math.sqrt(full_size * min(max(half_size, full_size), limit))
+    growth = min(max(half_size, full_size), limit) / full_size
+    level = _CODEC_FACTOR * full_size * growth**_HALF_SIZE_WEIGHT
     return sigma_255 + codec_weight * (level - sigma_255)
 
 
