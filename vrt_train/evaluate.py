@@ -4,7 +4,6 @@ The clips are downloaded to the folder if they are missing (see ``evaluation.cli
 all pixels, the mean of the frames; every output is clipped and rounded first.
 """
 
-from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,7 @@ from vrt_core import load_restorer
 
 from .evaluation.clips import fetch_clips
 from .evaluation.dfttest import reason_to_skip
-from .evaluation.scores import CAMERAS, CODECS, SCORES, Rows, score_denoise, score_flicker, score_footage, with_mean
+from .evaluation.scores import FOOTAGE, SCORES, Rows, score_denoise, score_flicker, score_footage, with_mean
 
 
 def main(
@@ -23,7 +22,9 @@ def main(
     clips: Annotated[Path, typer.Option(help="folder of the three videos, fetched if missing")] = Path("clips"),
     sigma: Annotated[list[float], typer.Option(help="noise for denoisers, 8-bit steps; may be repeated")] = [30.0],  # noqa: B006
     flicker: Annotated[bool, typer.Option(help="for denoisers: also the change along the true motion")] = False,
-    footage: Annotated[bool, typer.Option(help="for denoisers: noise of cameras and codecs, sigma estimated")] = False,
+    footage: Annotated[
+        bool, typer.Option(help="for denoisers: noise of cameras, grain, codecs; sigma estimated")
+    ] = False,
     bm3d: Annotated[bool, typer.Option(help="for denoisers: BM3D as well (pip install bm3d; non-commercial)")] = False,
     precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16")] = "fp32",
     threads: Annotated[int, typer.Option(help="CPU threads")] = 1,
@@ -40,8 +41,8 @@ def main(
             print_rows(f"denoise, sigma {sigma_255:g}", score_denoise(restorer, clips, sigma_255, bm3d))
             if flicker:
                 print_rows(f"flicker, sigma {sigma_255:g}", score_flicker(restorer, clips, sigma_255, bm3d))
-        for camera, codec in product(CAMERAS, CODECS) if footage else ():
-            print_rows(f"{camera}, {codec}", score_footage(restorer, clips, camera, codec, bm3d))
+        for degradation in FOOTAGE if footage else ():
+            print_rows(degradation, score_footage(restorer, clips, degradation, bm3d))
     elif task in SCORES:
         print_rows(task, SCORES[task](restorer, clips))
     else:

@@ -175,7 +175,7 @@ class FrameRestorer(ModelRunner):
             return None
         if context.sigma_255 != "auto":
             return context.sigma_255
-        sigma_255 = estimate_sigma(frames)
+        sigma_255 = estimate_sigma(frames, coloured=bool(self.network.config.prior_step_px))
         _log.info("model %s: sigma %.1f estimated for frames %d to %d", self.name, sigma_255, segment[0], segment[-1])
         return sigma_255
 

@@ -1,10 +1,11 @@
-"""Degradations of real footage: camera noise, whose variance grows with the light, and compression."""
+"""Degradations of real footage: camera noise, whose variance grows with the light, film grain, and compression."""
 
 import io
 from fractions import Fraction
 
 import av
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .images import from_images, to_images
@@ -40,6 +41,27 @@ def add_camera_noise(clip: Tensor, shot: float, read: float, generator: torch.Ge
     light = to_linear(clip)
     deviation = (shot * light.clamp(min=0) + read**2).sqrt()
     return from_linear(light + deviation * torch.randn(clip.shape, generator=generator))
+
+
+def add_film_grain(clip: Tensor, sigma_255: float, size_px: float, generator: torch.Generator | None = None) -> Tensor:
+    """Add film grain: blurred noise, strongest in midtones, half of its variance common to the colour channels.
+
+    Args:
+        clip: (T, 3, H, W) in [0, 1].
+        sigma_255: Standard deviation in midtones, in 8-bit steps.
+        size_px: Sigma of the Gaussian that blurs it, 0.3 (fine) to 1.2 px (coarse).
+        generator: Source of randomness.
+
+    Returns:
+        Same shape as ``clip``, not clipped.
+    """
+    T, _, H, W = clip.shape
+    line = torch.exp(-((torch.arange(9) - 4) ** 2) / (2 * size_px**2))
+    kernel = line[:, None] * line
+    white = torch.randn(4 * T, 1, H + 8, W + 8, generator=generator)
+    noise = F.conv2d(white, (kernel / kernel.norm())[None, None]).view(T, 4, H, W)  # common, then each channel
+    midtones = 2 * (clip.clamp(0, 1) * (1 - clip.clamp(0, 1))).sqrt()
+    return clip + sigma_255 / 255 * midtones * (noise[:, :1] + noise[:, 1:]) / 2**0.5
 
 
 def compress(clip: Tensor, codec: str, crf: int) -> Tensor:

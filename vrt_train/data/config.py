@@ -32,6 +32,12 @@ class DataConfig:
     """Variance of camera noise per unit of light."""
     read: tuple[float, float] = (1e-3, 1e-2)
     """Standard deviation of camera noise in the dark."""
+    grain_share: float = 0.0
+    """Denoising: share of the clips with camera noise that have film grain instead, 0-1."""
+    grain_255: tuple[float, float] = (2.0, 15.0)
+    """Standard deviation of film grain in midtones, in 8-bit steps."""
+    grain_px: tuple[float, float] = (0.3, 1.0)
+    """Sigma of the Gaussian that blurs film grain, in pixels."""
     compressed_share: float = 0.0
     """Share of inputs that are encoded and decoded with a codec, 0-1; not for interpolation."""
     codecs: tuple[str, ...] = ("libx264", "libvpx-vp9")

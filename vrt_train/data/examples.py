@@ -12,7 +12,7 @@ from vrt_core import estimate_sigma
 from vrt_core.network.extensions.frequency_prior import FrequencyPrior
 
 from ..evaluation.metrics import psnr
-from .camera_noise import add_camera_noise, compress
+from .camera_noise import add_camera_noise, add_film_grain, compress
 from .config import DataConfig
 from .degradations import add_noise, blur_down, enlarge, round_to_8bit, shrink
 from .library import Clip, Library
@@ -21,6 +21,8 @@ from .photos import Exposure
 MAX_BLURRED_DB = 35.0  # PSNR of a blurred clip; sharper ones teach little and are drawn again
 MAX_BLUR_DRAWS = 5
 PRIOR_MARGIN_FRAMES, PRIOR_MARGIN_PX = 2, 12  # on every side of a crop, so that its frequency prior has no border
+MIN_ESTIMATE_PX = 128
+"""Side of the clips whose noise level is estimated: smaller ones give less reliable estimates."""
 REPEATED_END_SHARE = 0.3  # of the interpolation clips: the first or last frame is repeated, as at the ends of a video
 
 
@@ -41,16 +43,23 @@ class Example(NamedTuple):
 
 
 def denoise(rng: np.random.Generator, library: Library, config: DataConfig) -> Example:
-    """Add Gaussian or camera noise, optionally compress; the noise level is the fourth channel of the input.
+    """Add Gaussian noise, camera noise or film grain, optionally compress.
 
-    For networks with a frequency prior, its estimate follows as channels 5 to 7.
+    The noise level is the fourth channel of the input. For networks with a frequency prior, its estimate follows as
+    channels 5 to 7.
     """
     margin_frames, margin_px = (PRIOR_MARGIN_FRAMES, PRIOR_MARGIN_PX) if config.prior_step_px else (0, 0)
+    if config.camera_share or config.compressed_share:
+        margin_px = max(margin_px, (MIN_ESTIMATE_PX - config.crop_px) // 2)
     clip = library.draw(rng, config.num_frames + 2 * margin_frames, config.crop_px + 2 * margin_px, config.film_share)
     sigma_255 = float(rng.uniform(*config.sigma_255))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     has_camera_noise = with_probability(rng, config.camera_share)
-    if has_camera_noise:
+    if has_camera_noise and with_probability(rng, config.grain_share):
+        noisy = add_film_grain(
+            clip.frames, float(rng.uniform(*config.grain_255)), float(rng.uniform(*config.grain_px)), generator
+        )
+    elif has_camera_noise:
         shot, read = (float(np.exp(rng.uniform(*np.log(limits)))) for limits in (config.shot, config.read))
         noisy = add_camera_noise(clip.frames, shot, read, generator)
     else:
@@ -58,19 +67,24 @@ def denoise(rng: np.random.Generator, library: Library, config: DataConfig) -> E
     compressed = maybe_compress(rng, noisy, config)
     if has_camera_noise or compressed is not noisy:
         noisy = round_to_8bit(compressed)
-        sigma_255 = estimate_sigma(noisy)
+        sigma_255 = estimate_sigma(noisy, coloured=bool(config.prior_step_px))
     noise_level = torch.full_like(noisy[:, :1], sigma_255 / 255)
     inputs = torch.cat([noisy, noise_level], dim=1)  # (T, 4, H, W)
     if config.prior_step_px:
-        estimate = FrequencyPrior(config.prior_step_px)(noisy[None], noise_level[None])[0]
+        inputs = _crop(inputs, 0, margin_px - PRIOR_MARGIN_PX)
+        margin_px = PRIOR_MARGIN_PX
+        estimate = FrequencyPrior(config.prior_step_px)(inputs[None, :, :3], inputs[None, :, 3:])[0]
         inputs = torch.cat([inputs, estimate], dim=1)  # (T, 7, H, W)
+    outer_px = (clip.frames.shape[-1] - config.crop_px) // 2
+    frames, backward, forward = (_crop(field, margin_frames, outer_px) for field in clip[:3])
+    return Example(_crop(inputs, margin_frames, margin_px), frames, backward, forward, torch.tensor(clip.has_flow))
 
-    def crop(frames: Tensor) -> Tensor:
-        rows, columns = (slice(margin_px, size - margin_px) for size in frames.shape[2:])
-        return frames[margin_frames : len(frames) - margin_frames, :, rows, columns].contiguous()
 
-    frames, backward, forward = (crop(field) for field in clip[:3])
-    return Example(crop(inputs), frames, backward, forward, torch.tensor(clip.has_flow))
+def _crop(clip: Tensor, margin_frames: int, margin_px: int) -> Tensor:
+    """Cut a margin off every side of a clip (T, C, H, W)."""
+    T, _, H, W = clip.shape
+    rows, columns = (slice(margin_px, size - margin_px) for size in (H, W))
+    return clip[margin_frames : T - margin_frames, :, rows, columns].contiguous()
 
 
 def with_probability(rng: np.random.Generator, probability: float) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vrt_core import Restorer, estimate_sigma
 
-from ..data.camera_noise import add_camera_noise, compress
+from ..data.camera_noise import add_camera_noise, add_film_grain, compress
 from ..data.degradations import add_noise, enlarge, round_to_8bit, shrink
 from ..data.examples import MAX_BLURRED_DB
 from ..data.images import to_images
@@ -33,10 +33,27 @@ NOISE_RATIOS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # of the Wiener filter; the
 BM3D_FRAME = 3  # BM3D takes seconds for a frame, so only this frame of each clip is scored
 CAMERAS = {
     "low light": (1.5e-2, 6e-3),
+    "indoors": (8e-3, 4e-3),
     "dim": (5e-3, 3e-3),
     "day": (1.5e-3, 1e-3),
 }  # shot and read noise, see add_camera_noise
-CODECS = {"no codec": None, "crf 20": ("libx264", 20), "crf 26": ("libx264", 26)}
+FOOTAGE: dict[str, tuple[str, int | None]] = {
+    "low light, no codec": ("low light", None),
+    "low light, crf 20": ("low light", 20),
+    "indoors, crf 20": ("indoors", 20),
+    "indoors, crf 25": ("indoors", 25),
+    "indoors, crf 30": ("indoors", 30),
+    "dim, crf 20": ("dim", 20),
+    "dim, crf 26": ("dim", 26),
+    "day, crf 20": ("day", 20),
+    "film grain, crf 20": ("film grain", 20),
+    "Gaussian, sigma 10": ("Gaussian", None),
+    "clean": ("clean", None),
+}
+"""Degradations of footage: a key of ``CAMERAS`` or another kind of noise, and the crf of x264, if it is compressed."""
+GRAIN_255, GRAIN_PX = 8.0, 0.6
+DFTTEST_STRENGTHS = (1.0, 1.4, 2.0, 2.8, 4.0)
+"""Strengths of DFTTest on footage, in units of the true RMS error; the best for each clip is scored."""
 # radius and amount of the unsharp mask; the best pair for each clip is scored
 UNSHARP = tuple((radius, amount) for radius in (1.0, 2.0, 3.0) for amount in (0.5, 1.0, 2.0))
 
@@ -56,20 +73,39 @@ def score_denoise(restorer: Restorer, folder: Path, sigma_255: float = 30.0, wit
     return rows
 
 
-def score_footage(restorer: Restorer, folder: Path, camera: str, codec: str, with_bm3d: bool = False) -> Rows:
-    """Score denoising of camera noise (key of ``CAMERAS``) after a codec (key of ``CODECS``); sigma is estimated."""
+def score_footage(restorer: Restorer, folder: Path, degradation: str, with_bm3d: bool = False) -> Rows:
+    """Score denoising of footage, degraded as a key of ``FOOTAGE`` says; sigma is estimated."""
     rows: Rows = {}
     for i, (name, clip) in enumerate(CLIPS.items()):
         clean = read_clip(folder, clip)
-        noisy = round_to_8bit(add_camera_noise(clean, *CAMERAS[camera], torch.Generator().manual_seed(100 + i)))
-        if encoder := CODECS[codec]:
-            noisy = compress(noisy, *encoder)
-        sigma_255 = estimate_sigma(noisy)
+        noisy = degrade_footage(clean, degradation, torch.Generator().manual_seed(100 + i))
+        sigma_255 = estimate_sigma(noisy, coloured=bool(restorer.runners[0].network.config.prior_step_px))
         restored = restorer.restore(noisy, sigma_255=sigma_255)
         rows[name] = {"sigma": sigma_255, "noisy": psnr(noisy, clean)} | _psnr_and_ssim("restored", restored, clean)
         if with_bm3d:
             rows[name] |= _bm3d(noisy, clean, sigma_255)
+        if dfttest.reason_to_skip() is None:
+            rows[name]["dfttest"] = best_dfttest(noisy, clean)
     return rows
+
+
+def degrade_footage(clean: Tensor, degradation: str, generator: torch.Generator) -> Tensor:
+    """Add the noise of a key of ``FOOTAGE`` to a clip (T, 3, H, W), round it to 8 bits, and compress it."""
+    noise, crf = FOOTAGE[degradation]
+    if noise in CAMERAS:
+        noisy = add_camera_noise(clean, *CAMERAS[noise], generator)
+    elif noise == "film grain":
+        noisy = add_film_grain(clean, GRAIN_255, GRAIN_PX, generator)
+    else:
+        noisy = add_noise(clean, {"Gaussian": 10.0, "clean": 0.0}[noise], generator)[:, :3]
+    noisy = round_to_8bit(noisy)
+    return noisy if crf is None else compress(noisy, "libx264", crf)
+
+
+def best_dfttest(noisy: Tensor, clean: Tensor) -> float:
+    """Return the highest PSNR of DFTTest over ``DFTTEST_STRENGTHS``, which needs the clean clip."""
+    rms_255 = 255 * float((noisy - clean).square().mean().sqrt())
+    return max(psnr(dfttest.dfttest(noisy, rms_255, strength), clean) for strength in DFTTEST_STRENGTHS)
 
 
 def _bm3d(noisy: Tensor, clean: Tensor, sigma_255: float) -> dict[str, float]:

@@ -6,10 +6,15 @@ import logging
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tests.helpers.fake_restorers import fake_restorer
-from vrt_core import InputError, estimate_sigma
+from vrt_core import InputError, estimate_sigma, load_restorer
+from vrt_core.network.extensions.frequency_prior import opponent_colours
+from vrt_train.data.camera_noise import add_camera_noise, compress
+from vrt_train.data.degradations import round_to_8bit
+from vrt_train.evaluation.metrics import psnr
 
 
 def smooth_clip(num_frames: int, height: int, width: int) -> Tensor:
@@ -38,9 +43,24 @@ def test_noise_shared_by_the_channels_is_measured() -> None:
     assert estimate_sigma(grey) == pytest.approx(20, rel=0.05)
 
 
+@pytest.mark.parametrize("sigma", [2.0, 10.0, 30.0])
+def test_white_noise_is_measured_alike_where_coloured_noise_is_expected(sigma: float) -> None:
+    noisy = with_noise(smooth_clip(4, 72, 96), sigma)
+    assert estimate_sigma(noisy, coloured=True) == estimate_sigma(noisy)
+
+
+def test_noise_without_fine_colour_is_measured_by_brightness() -> None:
+    clean = smooth_clip(4, 96, 96)
+    opponent = torch.einsum("ij,tjhw->tihw", opponent_colours(), with_noise(clean, 10) - clean)
+    opponent[:, 1:] = F.interpolate(F.avg_pool2d(opponent[:, 1:], 2), scale_factor=2, mode="bilinear")
+    noisy = clean + torch.einsum("ij,tihw->tjhw", opponent_colours(), opponent)
+    assert estimate_sigma(noisy) < 7  # in each channel
+    assert estimate_sigma(noisy, coloured=True) == pytest.approx(1.2 * 10, rel=0.05)
+
+
 @pytest.mark.parametrize("shape", [(1, 3, 1, 1), (1, 3, 5, 200), (2, 3, 9, 9)])
 def test_frames_that_are_too_small_count_as_clean(shape: tuple[int, ...]) -> None:
-    assert estimate_sigma(torch.rand(shape)) == 0.0
+    assert estimate_sigma(torch.rand(shape)) == estimate_sigma(torch.rand(shape), coloured=True) == 0.0
 
 
 def test_the_estimate_is_at_most_the_maximum_of_the_models() -> None:
@@ -58,6 +78,16 @@ def test_every_scene_gets_its_own_level_through_every_entry_point(caplog: pytest
     assert torch.equal(whole, streamed)
     for scene, restored in zip(clip.split(3), whole.split(3), strict=True):
         assert torch.equal(restorer.restore(scene, sigma_255=estimate_sigma(scene), cuts="off"), restored)
+
+
+def test_networks_with_a_prior_remove_what_a_codec_left_of_the_noise() -> None:
+    clean = smooth_clip(6, 96, 128)
+    noisy = add_camera_noise(clean, 1.5e-2, 6e-3, torch.Generator().manual_seed(0))
+    noisy = compress(round_to_8bit(noisy), "libx264", 20)
+    restorer = load_restorer("denoise-fast", device="cpu")
+    restored = restorer.restore(noisy, sigma_255="auto", cuts="off")
+    assert psnr(restored, clean) > psnr(restorer.restore(noisy, sigma_255=estimate_sigma(noisy)), clean) + 3
+    assert torch.equal(restored, restorer.restore(noisy, sigma_255=estimate_sigma(noisy, coloured=True), cuts="off"))
 
 
 def test_auto_is_refused_where_no_level_is_accepted() -> None:

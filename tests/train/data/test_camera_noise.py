@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from vrt_core import estimate_sigma
-from vrt_train.data.camera_noise import add_camera_noise, compress, from_linear, to_linear
+from vrt_train.data.camera_noise import add_camera_noise, add_film_grain, compress, from_linear, to_linear
 from vrt_train.data.config import DataConfig
 from vrt_train.data.dataset import TrainingBatches
 from vrt_train.data.library import Library
@@ -26,6 +26,22 @@ def test_camera_noise_has_the_variance_of_its_light(level):
     assert float(noisy.mean()) == pytest.approx(level, abs=2e-3)
 
 
+def test_film_grain_is_strongest_in_midtones_and_as_coarse_as_asked():
+    levels = torch.tensor([0.02, 0.5]).view(2, 1, 1, 1).expand(2, 3, 192, 192)
+    fine, coarse = (add_film_grain(levels, 10, size, torch.Generator().manual_seed(0)) - levels for size in (0.3, 1.0))
+    for grain in (fine, coarse):
+        assert float(grain[1].std()) * 255 == pytest.approx(10, rel=0.05)
+        assert float(grain[0].std()) * 255 == pytest.approx(10 * 2 * (0.02 * 0.98) ** 0.5, rel=0.05)
+        between_colours = torch.corrcoef(grain[1].flatten(1))[0, 1]
+        assert float(between_colours) == pytest.approx(0.5, abs=0.05)
+    neighbours = [
+        float(torch.corrcoef(torch.stack((g[1, 0, :, 1:].flatten(), g[1, 0, :, :-1].flatten())))[0, 1])
+        for g in (fine, coarse)
+    ]
+    assert neighbours[0] < 0.1
+    assert neighbours[1] > 0.6
+
+
 @pytest.mark.parametrize("codec", ["libx264", "libvpx-vp9"])
 def test_codecs_lose_more_at_a_higher_crf(photos, codec):
     clip = torch.stack([torch.from_numpy(photos[0][t : t + 64, t : t + 96]) for t in range(4)])
@@ -39,7 +55,7 @@ def test_codecs_lose_more_at_a_higher_crf(photos, codec):
 def test_footage_has_its_estimated_noise_level_and_a_clean_target(data_folder):
     library = Library(data_folder, "train")
     plain = DataConfig(num_frames=3, crop_px=48, batch=2)
-    filmed = DataConfig(num_frames=3, crop_px=48, batch=2, camera_share=1.0, compressed_share=0.5)
+    filmed = DataConfig(num_frames=3, crop_px=128, batch=2, camera_share=1.0, grain_share=0.3, compressed_share=0.5)
     for step in range(3):
         example = TrainingBatches(library, filmed, 0)[step]
         for inputs, target in zip(example.input, example.target, strict=True):
@@ -49,3 +65,14 @@ def test_footage_has_its_estimated_noise_level_and_a_clean_target(data_folder):
     again = DataConfig(num_frames=3, crop_px=48, batch=2, codecs=("libx264",))
     first, second = (TrainingBatches(library, config, 5)[0] for config in (plain, again))
     assert np.array_equal(first.input, second.input)  # options that are off draw no random numbers
+
+
+def test_the_noise_level_of_a_small_crop_is_that_of_its_surroundings(data_folder):
+    config = DataConfig(num_frames=5, crop_px=48, batch=1, camera_share=1.0, compressed_share=1.0, prior_step_px=6)
+    batch = TrainingBatches(Library(data_folder, "train"), config, 1)[0]
+    assert batch.input.shape == (1, 5, 7, 48, 48)
+    assert batch.target.shape == (1, 5, 3, 48, 48)
+    assert batch.backward.shape == (1, 4, 2, 48, 48)
+    noisy, level, estimate = batch.input[0].split((3, 1, 3), dim=1)
+    assert torch.equal(level, level[:1, :, :1, :1].expand_as(level))
+    assert psnr(estimate, batch.target[0]) > psnr(noisy, batch.target[0])
