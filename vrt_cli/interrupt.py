@@ -10,7 +10,7 @@ from vrt_core import Cancelled
 class Interrupt:
     """Context manager that turns signals into `Cancelled`, where the program can stop.
 
-    If it is patient, the first SIGINT stops the job after the segment in work, the second one at once. SIGTERM stops it
+    If it is patient, the first SIGINT stops the job after the window in work, the second one at once. SIGTERM stops it
     at once, because service managers kill what does not end soon. Without patience, the first signal stops it at once,
     and the second raises KeyboardInterrupt.
 
@@ -23,7 +23,7 @@ class Interrupt:
         """Wait for signals.
 
         Args:
-            patient: Whether the first SIGINT waits for the end of a segment.
+            patient: Whether the first SIGINT waits for the end of a window.
         """
         self.signum = 0
         self.is_patient = patient

@@ -173,4 +173,4 @@ class _Check:
         self._interrupt.raise_if_cancelled()
         if self._interrupt.is_requested and not self._is_announced:
             self._is_announced = True
-            self._reporter.on_warning("stopping after the segment in work; Ctrl-C again stops at once")
+            self._reporter.on_warning("stopping after the window in work; Ctrl-C again stops at once")

@@ -15,8 +15,8 @@ class Callbacks:
     events: JobEvents
     check: Callable[[], object] = lambda: None
     """Called often; raises `vrt_core.Cancelled` to stop at once."""
-    check_after_segment: Callable[[], object] = lambda: None
-    """Called after each segment; raises `vrt_core.Cancelled` to stop there."""
+    check_after_checkpoint: Callable[[], object] = lambda: None
+    """Called where nothing is lost; raises `vrt_core.Cancelled` to stop there."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,12 @@ class Disk:
         """Create or empty a file of the job."""
         return path.open("wb", buffering=0)
 
+    def reopen(self, path: Path, num_bytes: int) -> BinaryIO:
+        """Open a file of the job for reading and appending, cut to its first bytes."""
+        file = path.open("r+b", buffering=0)
+        file.truncate(num_bytes)
+        return file
+
     def sync(self, file: BinaryIO) -> None:
         """Write the content of a file to the disk."""
         os.fsync(file.fileno())

@@ -16,6 +16,7 @@ from .join import is_joined, join_images, join_video
 from .manifest import request_of
 from .outputs import OutputTarget
 from .request import JobRequest
+from .segments import record_of_spill
 
 
 def join(folder: JobFolder, request: JobRequest, scale: int, factor: int) -> int:
@@ -27,21 +28,31 @@ def join(folder: JobFolder, request: JobRequest, scale: int, factor: int) -> int
         scale: Output height over input height.
         factor: Output frames per input frame.
     """
-    end, partial_record = folder.read_end(), folder.read_partial()
-    records = _in_a_row(folder.records)
-    if end is None and partial_record is not None and partial_record.index == len(records):
-        records.append(partial_record)
+    end, records = folder.read_end(), _in_a_row(folder.records)
     with closing(request.source.open(on_note=lambda text: None)) as reader:
         target = OutputTarget(
             request.output, reader, request.encoding, scale=scale, factor=factor, overwrite=request.overwrite
         )
+        partial = folder.read_partial()
+        if end is None and partial is not None and partial.index == len(records):
+            records.append(partial)
         if target.is_folder:
             join_images(folder, records, target.path, overwrite=request.overwrite)
         else:
             plan = target.plan_video()
+            if (
+                end is None
+                and partial is None
+                and (record := record_of_spill(folder, len(records), _num_frames(records), plan.mux))
+            ):
+                records.append(record)
             video = reader if isinstance(reader, VideoReader) else None
             stop = _stop_seconds(end, records, plan, video)
             join_video(folder, records, plan, video, stop, overwrite=request.overwrite)
+    return _num_frames(records)
+
+
+def _num_frames(records: list[Record]) -> int:
     return sum(record.num_frames for record in records)
 
 

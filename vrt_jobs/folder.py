@@ -5,6 +5,7 @@
     OUT.vrt/job.json                  manifest: input, model, settings, versions
             segments/000012.packets   encoded frames of a segment, or a folder of images
             segments/000012.json      its record, written after the data
+            segments/000012.frames    frames of the segment in work, and their record (.spill)
             end.json                  number of frames, once the last one is restored
             joined.json               identity of the output, once it is whole
             partial.json              record of a segment that was stopped; for `vrt join` only

@@ -20,9 +20,14 @@ from .manifest import check_same, make_manifest
 from .one_pass import damage_of, make_target, tell_start
 from .outputs import NOTHING, OutputTarget
 from .pipeline import run
-from .request import MIN_SEGMENT_FRAMES, JobRequest
+from .request import JobRequest
 from .segments import ImageSegment, JobWriter, Segment, VideoSegment
+from .spill import frame_bytes, read_record
 from .texts import count
+
+MIN_CHECKPOINT_FRAMES = 16
+MAX_SEGMENT_FRAMES, MAX_SPILL_BYTES = 250, 1 << 30
+"""Longest segment, as long as x264's own distance of keyframes, and the space that its frames may take meanwhile."""
 
 
 class SegmentedJob:
@@ -44,15 +49,16 @@ class SegmentedJob:
         """
         self._request, self._restorer, self._callbacks = request, restorer, callbacks
         self.folder = JobFolder(Path(request.output), disk)
-        self._segment_frames = request.segment_frames or segment_length(restorer)
+        self._segment_frames = 0
+        self._plan: OutputPlan | None = None
         self.damage: tuple[str, ...] = ()
 
     @property
     def num_finished(self) -> int:
         """Output frames that are in finished segments or, after a stop, in the one that was stopped."""
         partial = self.folder.read_partial()
-        records = [*self.folder.records.values(), *([partial] if partial else [])]
-        return sum(record.num_frames for record in records)
+        begun = self._num_begun(len(self.folder.records)) if partial is None else partial.num_frames
+        return sum(record.num_frames for record in self.folder.records.values()) + begun
 
     def describe_rest(self) -> str:
         """Return what a job that ended early has left; a folder without frames is deleted."""
@@ -77,8 +83,9 @@ class SegmentedJob:
         opened = self._request.source.open(self._restorer.device, on_note=events.on_warning)
         with closing(opened) as reader:
             target = make_target(self._request, reader, self._restorer)
-            plan = None if target.is_folder else target.plan_video(copies=2)
+            self._plan = plan = None if target.is_folder else target.plan_video(copies=2)
             names = target.plan_images() if target.is_folder else str
+            self._segment_frames = self._request.segment_frames or segment_length(self._restorer, plan)
             self._begin(reader, plan)
             make_segment = self._segment_maker(target, plan, names)
             end = self.folder.read_end()
@@ -138,11 +145,12 @@ class SegmentedJob:
         self, reader: FrameReader, gap: tuple[int, int | None], make_segment: Callable[[int, int], Segment]
     ) -> End | None:
         """Restore a run of segments; return the end of the clip if it was reached."""
-        events, first = self._callbacks.events, gap[0] * self._segment_frames
+        events, first = self._callbacks.events, gap[0] * self._segment_frames + self._num_begun(gap[0])
         writer = JobWriter(
             self.folder,
             make_segment,
             segment_frames=self._segment_frames,
+            checkpoint_frames=checkpoint_length(self._restorer),
             first_frame=first,
             on_segment=lambda record: events.on_segment(record.index, record.first_frame, record.num_frames),
         )
@@ -169,12 +177,30 @@ class SegmentedJob:
         self.folder.write_end(end)
         return end
 
+    def _num_begun(self, index: int) -> int:
+        """Return how many frames of an unfinished segment are on the disk."""
+        record = None if self._plan is None else read_record(self.folder.segments, index, self._plan.mux)
+        return 0 if record is None else len(record.stamps)
+
     def _check_after(self, num_frames: int) -> None:
-        if num_frames % self._segment_frames == 0:
-            self._callbacks.check_after_segment()
+        if num_frames % (self._segment_frames if self._plan is None else checkpoint_length(self._restorer)) == 0:
+            self._callbacks.check_after_checkpoint()
 
 
-def segment_length(restorer: Restorer) -> int:
-    """Return the output frames of a segment: whole strides of the model's windows."""
+def checkpoint_length(restorer: Restorer) -> int:
+    """Return the output frames after which a job can go on: whole strides of the model's windows."""
     stride = restorer.stride_frames
-    return stride * -(-MIN_SEGMENT_FRAMES // stride)
+    return stride * -(-MIN_CHECKPOINT_FRAMES // stride)
+
+
+def segment_length(restorer: Restorer, plan: OutputPlan | None) -> int:
+    """Return the output frames of a segment.
+
+    Each segment begins with a keyframe, so those of a video are long: a multiple of the checkpoints whose frames take
+    at most `MAX_SPILL_BYTES`. Images need none.
+    """
+    checkpoint = checkpoint_length(restorer)
+    if plan is None:
+        return checkpoint
+    num_frames = min(MAX_SEGMENT_FRAMES, MAX_SPILL_BYTES // frame_bytes(plan.mux))
+    return checkpoint * max(num_frames // checkpoint, 1)

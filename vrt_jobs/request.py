@@ -12,9 +12,6 @@ from vrt_media.encoding import Encoding
 from .inputs import InputSource
 from .outputs import is_folder
 
-MIN_SEGMENT_FRAMES = 16
-"""Shortest segment: each begins with a keyframe, which takes more bytes than other frames."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class JobRequest:
@@ -26,7 +23,7 @@ class JobRequest:
     options: RestoreOptions = field(default_factory=RestoreOptions)
     overwrite: bool = False
     segment_frames: int | None = None
-    """Output frames of a segment; None for the model's stride, and at least `MIN_SEGMENT_FRAMES`."""
+    """Output frames of a segment; None for 250 or fewer, by the space that they take until it is finished."""
     restart: bool = False
     """Whether an earlier job of this output is discarded."""
 

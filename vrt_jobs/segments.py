@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import av
 from torch import Tensor
 
 from vrt_media.encoded import FrameEncoder
@@ -16,6 +17,7 @@ from vrt_media.muxer import EncodedPacket, MuxPlan
 
 from .disk import DurableFile
 from .folder import JobFolder, Record
+from .spill import Spill, read_frames, read_record
 
 
 class Segment(Protocol):
@@ -25,20 +27,32 @@ class Segment(Protocol):
         """Write a frame, (3, H, W)."""
         ...
 
+    def checkpoint(self, *, durably: bool = False) -> None:
+        """Record the frames so far, so that a job that goes on has them."""
+        ...
+
     def close(self) -> Record:
         """Write the data to the disk; return the record."""
         ...
 
-    def discard(self) -> None:
-        """Delete the data."""
+    def clear(self) -> None:
+        """Delete what only a segment in work needs."""
+        ...
+
+    def leave(self) -> None:
+        """End the segment before it is whole; what the last checkpoint recorded stays."""
         ...
 
 
 class VideoSegment:
-    """A segment of encoded frames: all packets in one file, one after another."""
+    """A segment of encoded frames: all packets in one file, one after another.
+
+    Attributes:
+        num_frames: Frames so far.
+    """
 
     def __init__(self, folder: JobFolder, index: int, first_frame: int, plan: MuxPlan) -> None:
-        """Open an encoder for it.
+        """Open an encoder for it, and encode the frames that an earlier run left.
 
         Args:
             folder: Job.
@@ -51,12 +65,21 @@ class VideoSegment:
         self._name = f"{index:06d}.packets"
         self._file = DurableFile(folder.segments / self._name, folder.disk)
         self._packets: list[tuple[int, int, int, bool]] = []
-        self._num_frames = 0
+        self.num_frames = 0
+        earlier = read_record(folder.segments, index, plan)
+        for frame in () if earlier is None else read_frames(folder.segments, earlier, plan):
+            self._encode(frame)
+        self._spill = Spill(folder.segments, index, folder.disk, earlier)
 
     def write(self, rgb: Tensor, pts: int) -> None:
         """Encode a frame."""
-        self._store(self._encoder.encode(rgb, pts))
-        self._num_frames += 1
+        frame = self._encoder.convert(rgb, pts)
+        self._spill.append(frame)
+        self._encode(frame)
+
+    def checkpoint(self, *, durably: bool = False) -> None:
+        """Record the frames so far, so that a job that goes on has them."""
+        self._spill.save(durably=durably)
 
     def close(self) -> Record:
         """Encode what waits, and write the data to the disk."""
@@ -65,15 +88,24 @@ class VideoSegment:
         return Record(
             self._index,
             self._first_frame,
-            self._num_frames,
+            self.num_frames,
             {self._name: self._file.sha256},
             self._packets,
             hashlib.sha256(self._encoder.extradata).hexdigest(),
         )
 
-    def discard(self) -> None:
-        """Delete the data."""
+    def clear(self) -> None:
+        """Delete what only a segment in work needs."""
+        self._spill.remove()
+
+    def leave(self) -> None:
+        """Close the files; the frames of the last checkpoint stay."""
         self._file.discard()
+        self._spill.close()
+
+    def _encode(self, frame: av.VideoFrame) -> None:
+        self._store(self._encoder.encode(frame))
+        self.num_frames += 1
 
     def _store(self, packets: Sequence[EncodedPacket]) -> None:
         for packet in packets:
@@ -119,9 +151,14 @@ class ImageSegment:
         self._folder.disk.sync_folder(self._folder.segments)
         return Record(self._index, self._first_frame, len(self._files), self._files)
 
-    def discard(self) -> None:
-        """Delete the images."""
-        shutil.rmtree(self._path, ignore_errors=True)
+    def checkpoint(self, *, durably: bool = False) -> None:
+        """Do nothing: segments of images are short."""
+
+    def clear(self) -> None:
+        """Do nothing: the images are what is needed."""
+
+    def leave(self) -> None:
+        """Do nothing: the folder is emptied when the segment begins again."""
 
 
 class JobWriter:
@@ -137,22 +174,27 @@ class JobWriter:
         make_segment: Callable[[int, int], Segment],
         *,
         segment_frames: int,
+        checkpoint_frames: int,
         first_frame: int,
         on_segment: Callable[[Record], object] = lambda record: None,
     ) -> None:
-        """Begin before a segment.
+        """Begin before a frame.
 
         Args:
             folder: Job.
-            make_segment: Called with the number of a segment, and of its first frame.
+            make_segment: Called with the number of a segment, and of its first frame; has the frames of its checkpoint.
             segment_frames: Frames of each segment; the last one may have fewer.
-            first_frame: Number of the first frame to be written, a multiple of `segment_frames`.
+            checkpoint_frames: Frames after which those of an unfinished segment are recorded.
+            first_frame: Number of the first frame to be written.
             on_segment: Called with each segment that is finished.
         """
         self._folder, self._make_segment, self._on_segment = folder, make_segment, on_segment
-        self._segment_frames, self.num_frames = segment_frames, first_frame
+        self._segment_frames, self._checkpoint_frames = segment_frames, checkpoint_frames
+        self.num_frames = first_frame
         self._segment: Segment | None = None
         self._is_cut_short = False
+        if first_frame % segment_frames:
+            self._open_segment()
 
     @property
     def result(self) -> Path:
@@ -161,39 +203,63 @@ class JobWriter:
 
     def write(self, rgb: Tensor, pts: int) -> None:
         """Write a frame, (3, H, W); the last one of a segment finishes it."""
-        if self._segment is None:
-            self._segment = self._make_segment(self.num_frames // self._segment_frames, self.num_frames)
-        self._segment.write(rgb, pts)
+        segment = self._segment or self._open_segment()
+        segment.write(rgb, pts)
         self.num_frames += 1
-        if self.num_frames % self._segment_frames == 0 and not self._is_cut_short:
+        if self._is_cut_short:
+            return
+        if self.num_frames % self._segment_frames == 0:
             self._finish_segment()
+        elif self.num_frames % self._checkpoint_frames == 0:
+            segment.checkpoint()
 
     def copy(self, packet: object) -> None:
         """Do nothing: packets of other streams are read when the segments are joined."""
 
     def cut_short(self) -> None:
-        """Take note that the clip ended too early: no segment is finished any more."""
+        """Take note that the clip ended too early: the frames from here on are restored again when the job goes on."""
+        if self._segment is not None:
+            self._segment.checkpoint(durably=True)
         self._is_cut_short = True
 
     def close(self, *, complete: bool = True) -> None:
-        """Finish the last segment; if not `complete`, it is restored again when the job goes on."""
+        """Finish the last segment; if not `complete`, record its frames for the job to go on with, and for a join."""
         if self._segment is None:
             return
         if complete:
             self._finish_segment()
-        else:
-            self._folder.write_partial(self._segment.close())
-            self._segment = None
+            return
+        if not self._is_cut_short:
+            self._segment.checkpoint(durably=True)
+        self._folder.write_partial(self._segment.close())
+        self._segment.leave()
+        self._segment = None
 
     def discard(self) -> None:
-        """Delete the segment that is not finished."""
+        """End the segment that is not finished."""
         if self._segment is not None:
-            self._segment.discard()
+            self._segment.leave()
             self._segment = None
+
+    def _open_segment(self) -> Segment:
+        index = self.num_frames // self._segment_frames
+        self._segment = self._make_segment(index, index * self._segment_frames)
+        return self._segment
 
     def _finish_segment(self) -> None:
         assert self._segment is not None
         record = self._segment.close()
         self._folder.add(record)
+        self._segment.clear()
         self._segment = None
         self._on_segment(record)
+
+
+def record_of_spill(folder: JobFolder, index: int, first_frame: int, plan: MuxPlan) -> Record | None:
+    """Encode the frames that a killed job has left of a segment; None if there are none. The job can still go on."""
+    if read_record(folder.segments, index, plan) is None:
+        return None
+    segment = VideoSegment(folder, index, first_frame, plan)
+    record = segment.close()
+    segment.leave()
+    return record

@@ -41,10 +41,14 @@ class FrameEncoder:
         """Headers of the codec."""
         return self._muxer.extradata
 
-    def encode(self, rgb: Tensor, pts: int) -> list[EncodedPacket]:
-        """Encode a frame, (3, H, W); return the packets that are ready."""
+    def convert(self, rgb: Tensor, pts: int) -> av.VideoFrame:
+        """Return (3, H, W) as a frame for `encode`."""
         frame = write_rgb(rgb, self._plan.pix_fmt, self._plan.colour)
         frame.pts, frame.time_base = pts, self._plan.time_base
+        return frame
+
+    def encode(self, frame: av.VideoFrame) -> list[EncodedPacket]:
+        """Encode a frame; return the packets that are ready."""
         return self._encode(frame)
 
     def finish(self) -> list[EncodedPacket]:

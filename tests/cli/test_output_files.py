@@ -166,7 +166,7 @@ def test_a_full_disk_costs_nothing(tmp_path: Path, vrt: VrtRestore, full_disk: C
     assert result.exit_code == 1
     assert "No space left on device" in result.stderr
     assert not out.exists()
-    num_finished = 40 if fails_at_join else 0
+    num_finished = 40 if fails_at_join else 0  # the frames of the segment in work do not fit either
     assert f"failed: {num_finished} frames are in {out}.vrt" in result.stderr or not num_finished
     give_back()
     passes.clear()

@@ -80,7 +80,7 @@ def test_one_output_takes_one_input(tmp_path: Path, vrt: VrtRestore) -> None:
 
 def test_events_for_programs(tmp_path: Path, vrt: VrtRestore) -> None:
     clip = make_video(tmp_path / "in.mkv", num_frames=40, audio=True)
-    result = vrt(clip, "-o", tmp_path / "out.webm", "--json")
+    result = vrt(clip, "-o", tmp_path / "out.webm", "--json", "--segment-frames", "16")
     assert result.exit_code == 0
     parsed = events(result.stderr)
     assert result.stdout == ""

@@ -65,9 +65,8 @@ def restore(
 
     Audio and subtitles are copied, colour tags and time stamps kept.
 
-    A video is restored in segments, which lie in the folder OUT.vrt until the last one is done. The same command again
-    goes on after the last finished segment. Ctrl-C stops after the segment in work, a second Ctrl-C at once; vrt join
-    makes a file of what is there.
+    What is restored lies in the folder OUT.vrt until the last frame is done. The same command again goes on where it
+    stopped. Ctrl-C stops after the window in work, a second Ctrl-C at once; vrt join makes a file of what is there.
 
     Exit codes: 0, 1 for a failure, 2 for wrong usage, 3 if frames of an input are damaged or missing, 130 after Ctrl-C.
     """

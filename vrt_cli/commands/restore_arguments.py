@@ -121,7 +121,12 @@ Overwrite = Annotated[bool, _output("-y", help="Replace what is there.")]
 Restart = Annotated[bool, _output("--restart", help="Discard what an earlier run of this output has finished.")]
 SegmentFrames = Annotated[
     int | None,
-    _output("--segment-frames", min=1, metavar="COUNT", help="Frames of a segment; whole windows of 16 or more."),
+    _output(
+        "--segment-frames",
+        min=1,
+        metavar="COUNT",
+        help="Frames of a segment, which begins with a keyframe; 250 or fewer.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard error, for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
