@@ -19,7 +19,7 @@ from .request import JobRequest
 from .segments import record_of_spill
 
 
-def join(folder: JobFolder, request: JobRequest, scale: int, factor: int) -> int:
+def join(folder: JobFolder, request: JobRequest, scale: int, factor: int, *, is_final: bool = True) -> int:
     """Make the output of the segments that are finished; return its number of frames.
 
     Args:
@@ -27,6 +27,7 @@ def join(folder: JobFolder, request: JobRequest, scale: int, factor: int) -> int
         request: Input and output.
         scale: Output height over input height.
         factor: Output frames per input frame.
+        is_final: Whether this is the output of the job; else the job can go on.
     """
     end, records = folder.read_end(), _in_a_row(folder.records)
     with closing(request.source.open(on_note=lambda text: None)) as reader:
@@ -37,18 +38,15 @@ def join(folder: JobFolder, request: JobRequest, scale: int, factor: int) -> int
         if end is None and partial is not None and partial.index == len(records):
             records.append(partial)
         if target.is_folder:
-            join_images(folder, records, target.path, overwrite=request.overwrite)
+            join_images(folder, records, target.path, overwrite=request.overwrite, is_final=is_final)
         else:
             plan = target.plan_video()
-            if (
-                end is None
-                and partial is None
-                and (record := record_of_spill(folder, len(records), _num_frames(records), plan.mux))
-            ):
-                records.append(record)
+            if end is None and partial is None:
+                record = record_of_spill(folder, len(records), _num_frames(records), plan.mux)
+                records += [] if record is None else [record]
             video = reader if isinstance(reader, VideoReader) else None
             stop = _stop_seconds(end, records, plan, video)
-            join_video(folder, records, plan, video, stop, overwrite=request.overwrite)
+            join_video(folder, records, plan, video, stop, overwrite=request.overwrite, is_final=is_final)
     return _num_frames(records)
 
 
@@ -71,7 +69,7 @@ def join_what_is_there(folder: JobFolder, output: str, *, overwrite: bool, event
     request, scale, factor = request_of(folder.read_manifest(), folder.output)
     for line in folder.verify():
         events.on_warning(line)
-    return join(folder, replace(request, output=output, overwrite=overwrite), scale, factor)
+    return join(folder, replace(request, output=output, overwrite=overwrite), scale, factor, is_final=False)
 
 
 def finish_earlier_join(output: Path) -> bool:

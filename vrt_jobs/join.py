@@ -13,7 +13,7 @@ from vrt_media.clip import MediaError
 from vrt_media.encoded import joined_times
 from vrt_media.muxer import EncodedPacket
 from vrt_media.output_plan import OutputPlan
-from vrt_media.part_file import rename
+from vrt_media.part_file import PartFile, rename
 from vrt_media.reader import VideoReader
 from vrt_media.timeline import as_fraction
 from vrt_media.writer import VideoWriter
@@ -33,6 +33,7 @@ def join_video(
     stop_seconds: Fraction | None,
     *,
     overwrite: bool,
+    is_final: bool,
 ) -> None:
     """Write the packets of all segments and the other streams of the input to the output.
 
@@ -43,13 +44,15 @@ def join_video(
         reader: Input, opened for this, None for images.
         stop_seconds: Time in the input at which its other streams end; None at the end of the file.
         overwrite: Whether a file of that name is replaced.
+        is_final: Whether this is the output of the job, which is whole; else it is a file of what is there.
 
     Raises:
         MediaError: If a segment is not what its record says, or if there is a file of that name now.
         OSError: If the output cannot be written.
     """
-    folder.clear_join()
-    writer = VideoWriter(plan, overwrite=overwrite, folder=folder.path)
+    if is_final:
+        folder.clear_join()
+    writer = VideoWriter(plan, overwrite=overwrite, folder=folder.path if is_final else None)
     others = _OtherPackets(reader, stop_seconds, writer)
     try:
         duration = max(1, round(1 / (plan.mux.rate * plan.mux.time_base)))
@@ -60,16 +63,23 @@ def join_video(
         others.copy_until(None)
         _check_headers(records, writer)
         writer.finish()
-        assert writer.result is not None
-        folder.write_joined(identify(writer.result))
+        if is_final and writer.result is not None:
+            folder.write_joined(identify(writer.result))
     except BaseException:
         writer.discard()
         raise
     writer.close()
 
 
-def join_images(folder: JobFolder, records: Iterable[Record], target: Path, *, overwrite: bool) -> None:
+def join_images(folder: JobFolder, records: Iterable[Record], target: Path, *, overwrite: bool, is_final: bool) -> None:
     """Move the images of all segments to the output; those that an earlier join moved stay.
+
+    Args:
+        folder: Job.
+        records: Segments.
+        target: Folder of the images.
+        overwrite: Whether images of the same names are replaced.
+        is_final: Whether this is the output of the job; else the images are copied.
 
     Raises:
         MediaError: If an image is missing, or if there is another file of its name.
@@ -78,8 +88,12 @@ def join_images(folder: JobFolder, records: Iterable[Record], target: Path, *, o
     for record in records:
         for name, sha256 in record.files.items():
             source, image = folder.segments / name, target / Path(name).name
-            if source.exists():
+            if source.exists() and is_final:
                 rename(source, image, overwrite=overwrite)
+            elif source.exists():
+                part = PartFile(image)
+                part.write(source.read_bytes())
+                part.publish(overwrite=overwrite)
             elif not image.exists() or digest(image) != sha256:
                 raise MediaError(f"{source} is missing; run the same command with --restart")
 

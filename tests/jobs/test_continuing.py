@@ -11,7 +11,8 @@ from filelock import FileLock
 
 from tests.helpers.fake_restorers import fake_restorer, fake_runner
 from tests.helpers.identity import identity_restorer
-from tests.helpers.video_files import make_video, read_packets, read_planes, read_stamps
+from tests.helpers.image_files import write_image_file
+from tests.helpers.video_files import make_video, picture, read_packets, read_planes, read_stamps
 from tests.helpers.vrt_restore import VrtRestore
 from vrt_core.restorer import Restorer
 from vrt_jobs.job import checkpoint_length, segment_length
@@ -260,3 +261,43 @@ def test_join_needs_a_job(tmp_path: Path, vrt: VrtRestore) -> None:
     result = vrt.run("join", tmp_path)
     assert result.exit_code == 2
     assert "is no folder of a job" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "some.mkv"])
+def test_the_job_goes_on_after_a_join(tmp_path: Path, vrt: VrtRestore, name: str) -> None:
+    """Also if what is there was joined under the name of the output."""
+    clip, out = stopped_job(tmp_path, vrt)
+    assert vrt.run("join", f"{out}.vrt", "-o", tmp_path / name).exit_code == 0
+    assert len(read_planes(tmp_path / name)) == 40
+    passes: list[int] = []
+    result = vrt(clip, "-o", out, "-y", *SEGMENTS, restorer=identity_restorer(before_pass=passes.append))
+    assert result.exit_code == 0, result.stderr
+    assert len(passes) == 20
+    assert len(read_planes(out)) == 60
+
+
+def test_a_job_of_images_goes_on_after_a_join(tmp_path: Path, vrt: VrtRestore) -> None:
+    (tmp_path / "in").mkdir()
+    for n in range(40):
+        write_image_file(tmp_path / "in" / f"{n:02d}.png", picture(n, 16, 16))
+
+    def fail(n: int) -> None:
+        if n == 20:
+            raise OSError("the network drive is gone")
+
+    out = tmp_path / "out"
+    assert vrt(tmp_path / "in", "-o", out, restorer=identity_restorer(before_pass=fail)).exit_code == 1
+    assert vrt.run("join", f"{out}.vrt").exit_code == 0
+    assert len(list((tmp_path / "out.part").iterdir())) == 20
+    passes: list[int] = []
+    assert vrt(tmp_path / "in", "-o", out, restorer=identity_restorer(before_pass=passes.append)).exit_code == 0
+    assert len(passes) == 40 - 16
+    assert len(list(out.iterdir())) == 40
+
+
+def test_what_a_killed_job_has_left_can_be_joined(tmp_path: Path, vrt: VrtRestore) -> None:
+    """A kill leaves no record of the segment in work but that of its frames."""
+    _, out = stopped_job(tmp_path, vrt)
+    (tmp_path / "out.mkv.vrt" / "partial.json").unlink()
+    assert vrt.run("join", f"{out}.vrt").exit_code == 0
+    assert len(read_planes(tmp_path / "out.part.mkv")) == 40
