@@ -19,7 +19,7 @@ demo: $(READY)
 	$(BIN)/python demo/demo.py
 
 test: $(READY)
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 $(TESTS)
 
 test-slow: $(READY)
 	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -m slow -o timeout=0 -o faulthandler_timeout=0
