@@ -28,7 +28,7 @@ def is_expected(error: Exception) -> bool:
 
 def exit_code_of(error: Exception) -> int:
     """Return the exit code for an expected error."""
-    from vrt_jobs.folder import JobError
+    from vrt_jobs.errors import JobError
 
     return EXIT_USAGE if isinstance(error, JobError) else EXIT_FAILED
 

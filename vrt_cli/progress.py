@@ -26,7 +26,8 @@ class FrameColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Return the text of the column."""
         total = "?" if task.total is None else f"{task.total:.0f}"
-        return Text(f"{task.completed:.0f}/{total} frames  {format_rate(task.completed, task.elapsed or 0)}")
+        rate = format_rate(task.completed - task.fields["num_finished"], task.elapsed or 0)
+        return Text(f"{task.completed:.0f}/{total} frames  {rate}")
 
 
 def format_rate(num_frames: float, seconds: float) -> str:
@@ -58,12 +59,13 @@ class FrameProgress:
             speed_estimate_period=ESTIMATE_OVER_SECONDS,
             disable=quiet or not console.is_terminal,
         )
-        self._task = self._progress.add_task(label, total=total, step="")
+        self._task = self._progress.add_task(label, total=total, step="", num_finished=0)
 
     def start(self, total: int | None, num_finished: int) -> None:
-        """Set the number of all frames, and of those that an earlier run finished."""
+        """Begin to measure; set the number of all frames, and of those that an earlier run finished."""
         self.num_frames = self._num_finished = num_finished
-        self._progress.update(self._task, total=total, completed=num_finished)
+        self._start_seconds = time.monotonic()
+        self._progress.reset(self._task, total=total, completed=num_finished, num_finished=num_finished)
 
     def on_frame(self, num_frames: int) -> None:
         """Set the number of finished frames."""
@@ -76,6 +78,10 @@ class FrameProgress:
     def on_step(self, done: int, total: int | None) -> None:
         """Show the number of network passes; before the first frame there is nothing else to show."""
         self._progress.update(self._task, step=f"pass {done}" if total is None else f"pass {done}/{total}")
+
+    def show(self, step: str) -> None:
+        """Show what is done without counting frames."""
+        self._progress.update(self._task, step=step)
 
     @property
     def summary(self) -> str:

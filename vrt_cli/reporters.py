@@ -75,6 +75,10 @@ class TextReporter(Reporter):
         """Count network passes."""
         self._bar.on_step(done, total)
 
+    def on_join(self, num_segments: int) -> None:
+        """Show it."""
+        self._bar.show("joining")
+
     def on_left_out(self, text: str) -> None:
         """Print it, also if quiet."""
         self._say(f"left out: {text}", always=True)
@@ -106,13 +110,14 @@ class JsonReporter(Reporter):
 
     def __init__(self) -> None:
         """Print nothing yet."""
-        self._start_seconds = time.monotonic()
+        self._start_seconds = self._first_seconds = time.monotonic()
         self._last_seconds = 0.0
         self._num_finished, self._total, self._num_frames = 0, None, 0
 
     def on_start(self, start: Start) -> None:
         """Print the input, the output, and how much is done."""
         self._num_finished, self._total = start.num_finished, start.num_frames
+        self._first_seconds = time.monotonic()
         self._print(
             "start",
             input=start.input,
@@ -133,7 +138,7 @@ class JsonReporter(Reporter):
         now = time.monotonic()
         if now - self._last_seconds < PROGRESS_SECONDS:
             return
-        self._last_seconds, seconds = now, now - self._start_seconds
+        self._last_seconds, seconds = now, now - self._first_seconds
         num_done = num_frames - self._num_finished
         rate = num_done / seconds if seconds > 0 else 0.0
         total = self._total if self._total is None or self._total >= num_frames else None  # a header may be wrong

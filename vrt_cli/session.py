@@ -9,9 +9,10 @@ from rich.console import Console
 
 from vrt_core import RestoreOptions, Restorer
 from vrt_jobs.callbacks import Callbacks, Result
+from vrt_jobs.errors import JobError
 from vrt_jobs.finishing import finish_earlier_join
-from vrt_jobs.folder import JobError
 from vrt_jobs.job import SegmentedJob
+from vrt_jobs.manifest import facts_of
 from vrt_jobs.one_pass import OnePass
 from vrt_jobs.outputs import NOTHING, check_name, check_output
 from vrt_jobs.pipeline import Stopped
@@ -103,11 +104,13 @@ class Session:
         overwrite: bool,
     ) -> int:
         """Restore one clip; return the exit code."""
+        asked = None
         if output != "-":
             check_name(Path(output))
-            if finish_earlier_join(Path(output)):
-                reporter.on_warning(f"{output} was whole already; only its job was left, which is deleted")
-                return 0
+            asked = finish_earlier_join(Path(output))
+        if asked is not None and asked == facts_of(make_request(clip, output)):
+            reporter.on_warning(f"{output} was whole already; only its job was left, which is deleted")
+            return 0
         check_output(output, clip, overwrite=overwrite)
         request = make_request(clip, output)
         restorer = load(request.options)

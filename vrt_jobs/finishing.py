@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from vrt_media.output_plan import OutputPlan
 from vrt_media.reader import VideoReader
@@ -72,14 +73,19 @@ def join_what_is_there(folder: JobFolder, output: str, *, overwrite: bool, event
     return join(folder, replace(request, output=output, overwrite=overwrite), scale, factor, is_final=False)
 
 
-def finish_earlier_join(output: Path) -> bool:
-    """Return whether the output is whole, and only the folder of its job was left; it is deleted then."""
+def finish_earlier_join(output: Path) -> dict[str, Any] | None:
+    """Delete the folder of a job whose output is whole, as a kill at the last step leaves it.
+
+    Returns:
+        What the job was asked for (`facts_of`); None if there is no such job.
+    """
     folder = JobFolder(output)
     if not folder.exists or not is_joined(folder):
-        return False
+        return None
     with folder:
+        asked = folder.read_manifest().get("request", {})
         folder.remove()
-    return True
+    return asked
 
 
 def _in_a_row(records: dict[int, Record]) -> list[Record]:

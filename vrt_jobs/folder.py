@@ -24,18 +24,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from vrt_media.clip import MediaError
 from vrt_media.part_file import with_ending
 
 from .disk import TEMPORARY, Disk, digest, read_json, write_json
+from .errors import JobError
 
 SUFFIX = ".vrt"
 MANIFEST, END, JOINED, LOCK, SEGMENTS = "job.json", "end.json", "joined.json", "lock", "segments"
 PARTIAL = "partial.json"
-
-
-class JobError(MediaError):
-    """A job that cannot go on as it was asked for; wrong usage."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +70,10 @@ class JobFolder:
         records: Finished segments, by index.
     """
 
-    def __init__(self, output: Path, disk: Disk | None = None) -> None:
+    def __init__(self, output: Path) -> None:
         """Name the folder of an output; nothing is read or created yet."""
         self.output, self.path = output, with_ending(output, SUFFIX, output.name)
-        self.disk = disk or Disk()
+        self.disk = Disk()
         self.records: dict[int, Record] = {}
         self._lock = FileLock(self.path / LOCK)
 
@@ -92,6 +88,11 @@ class JobFolder:
     def exists(self) -> bool:
         """Whether there is a job."""
         return (self.path / MANIFEST).is_file()
+
+    @property
+    def num_frames(self) -> int:
+        """Output frames of the segments that are finished; `verify` reads them."""
+        return sum(record.num_frames for record in self.records.values())
 
     @property
     def segments(self) -> Path:

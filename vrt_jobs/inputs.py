@@ -14,7 +14,7 @@ from vrt_media.images import ImageReader
 from vrt_media.interlacing import measure_fields
 from vrt_media.reader import Trim, VideoReader
 
-from .folder import JobError
+from .errors import JobError
 
 if TYPE_CHECKING:
     import torch

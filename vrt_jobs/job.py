@@ -13,7 +13,6 @@ from vrt_media.output_plan import OutputPlan
 from vrt_media.reader import VideoReader
 
 from .callbacks import Callbacks, Result
-from .disk import Disk
 from .finishing import join
 from .folder import PARTIAL, End, JobFolder
 from .manifest import check_same, make_manifest
@@ -22,9 +21,13 @@ from .outputs import NOTHING, OutputTarget
 from .pipeline import run
 from .request import JobRequest
 from .segments import ImageSegment, JobWriter, Segment, VideoSegment
-from .spill import frame_bytes, read_record
+from .spill import SpillRecord, frame_bytes, read_record
 from .texts import count
 
+Gap = tuple[int, int | None]
+"""A run of segments that are missing: the first, and the one before which to end, None for all."""
+NameOf = Callable[[int], str]
+"""Returns the name of the image of an output frame, without suffix."""
 MIN_CHECKPOINT_FRAMES = 16
 MAX_SEGMENT_FRAMES, MAX_SPILL_BYTES = 250, 1 << 30
 """Longest segment, as long as x264's own distance of keyframes, and the space that its frames may take meanwhile."""
@@ -38,39 +41,32 @@ class SegmentedJob:
         damage: One line for each kind of damaged frames, of those that were read.
     """
 
-    def __init__(self, request: JobRequest, restorer: Restorer, callbacks: Callbacks, disk: Disk | None = None) -> None:
+    def __init__(self, request: JobRequest, restorer: Restorer, callbacks: Callbacks) -> None:
         """Describe the job; nothing is read or written yet.
 
         Args:
             request: What is asked for; `request.can_continue` holds.
             restorer: Loaded model.
             callbacks: How it is watched and stopped.
-            disk: File system.
         """
         self._request, self._restorer, self._callbacks = request, restorer, callbacks
-        self.folder = JobFolder(Path(request.output), disk)
-        self._segment_frames = 0
-        self._plan: OutputPlan | None = None
+        self.folder = JobFolder(Path(request.output))
+        self._segment_frames = self._checkpoint_frames = 0
+        self._is_new = self._has_begun = False
         self.damage: tuple[str, ...] = ()
 
-    @property
-    def num_finished(self) -> int:
-        """Output frames that are in finished segments or, after a stop, in the one that was stopped."""
-        partial = self.folder.read_partial()
-        begun = self._num_begun(len(self.folder.records)) if partial is None else partial.num_frames
-        return sum(record.num_frames for record in self.folder.records.values()) + begun
-
     def describe_rest(self) -> str:
-        """Return what a job that ended early has left; a folder without frames is deleted."""
-        num_frames = self.num_finished
-        if not num_frames:
+        """Return what a job that ended early has left; a folder that is new and has no frames is deleted."""
+        partial, path = self.folder.read_partial(), self.folder.path
+        num_frames = self.folder.num_frames + (0 if partial is None else partial.num_frames)
+        if num_frames and self._has_begun:
+            rest = f"{count(num_frames, 'frame')} are in {path}"
+        elif self.folder.exists and not self._is_new:
+            rest = f"the job in {path} stays as it is"
+        else:
             self.folder.remove()
             return NOTHING
-        path = self.folder.path
-        return (
-            f"{count(num_frames, 'frame')} are in {path}; the same command goes on, `vrt join {path}` makes a file of "
-            "them"
-        )
+        return f"{rest}; the same command goes on, `vrt join {path}` makes a file of what is there"
 
     def run(self) -> Result:
         """Restore what is missing, and join the segments; the folder must be locked.
@@ -83,19 +79,22 @@ class SegmentedJob:
         opened = self._request.source.open(self._restorer.device, on_note=events.on_warning)
         with closing(opened) as reader:
             target = make_target(self._request, reader, self._restorer)
-            self._plan = plan = None if target.is_folder else target.plan_video(copies=2)
+            plan = None if target.is_folder else target.plan_video(copies=2)
             names = target.plan_images() if target.is_folder else str
             self._segment_frames = self._request.segment_frames or segment_length(self._restorer, plan)
+            self._checkpoint_frames = self._segment_frames if plan is None else checkpoint_length(self._restorer)
             self._begin(reader, plan)
-            make_segment = self._segment_maker(target, plan, names)
             end = self.folder.read_end()
             gaps = list(self._gaps(None if end is None else end.num_frames))
+            earlier = {} if plan is None else self._read_spills(gaps, plan)
+            make_segment = self._segment_maker(target, plan, names, earlier)
             if gaps:
-                tell_start(events, self._request, self._restorer, reader, target, num_finished=self.num_finished)
-                end = self._restore(reader, gaps[0], make_segment) or end
+                num_finished = self.folder.num_frames + sum(len(spill.stamps) for spill in earlier.values())
+                tell_start(events, self._request, self._restorer, reader, target, num_finished=num_finished)
+                end = self._restore(reader, gaps[0], earlier, make_segment) or end
         for gap in gaps[1:]:  # after a segment that was damaged on the disk
             with closing(self._request.source.open(self._restorer.device, on_note=lambda text: None)) as reader:
-                end = self._restore(reader, gap, make_segment) or end
+                end = self._restore(reader, gap, earlier, make_segment) or end
         assert end is not None
         events.on_join(len(self.folder.records))
         join(self.folder, self._request, self._restorer.scale, self._restorer.frame_factor)
@@ -115,16 +114,18 @@ class SegmentedJob:
             restorer.use_tiles(*size, [tuple(tile) for tile in old["tiles"]])
         manifest = make_manifest(request, restorer, size, plan, self._segment_frames)
         if not old:
+            self._is_new = self._has_begun = True
             folder.create({**manifest, "created": datetime.now(UTC).isoformat(timespec="seconds")})
             return
         lines = folder.verify()
-        check_same(old, manifest, folder.path, sum(record.num_frames for record in folder.records.values()))
+        check_same(old, manifest, folder.path, folder.num_frames)
         (folder.path / PARTIAL).unlink(missing_ok=True)
+        self._has_begun = True
         for line in lines:
             self._callbacks.events.on_warning(line)
 
-    def _gaps(self, num_frames: int | None) -> Iterator[tuple[int, int | None]]:
-        """Yield the runs of segments that are missing: the first, and the one before which to end, None for all."""
+    def _gaps(self, num_frames: int | None) -> Iterator[Gap]:
+        """Yield the gaps between the segments that are finished."""
         done = sorted(self.folder.records)
         first = 0
         for index in done:
@@ -134,23 +135,35 @@ class SegmentedJob:
         if num_frames is None or first * self._segment_frames < num_frames:
             yield first, None
 
+    def _read_spills(self, gaps: list[Gap], plan: OutputPlan) -> dict[int, SpillRecord]:
+        """Return the frames that are there of the first segment of each gap, by its number."""
+        records = {first: read_record(self.folder.segments, first, plan.mux) for first, _ in gaps}
+        return {index: record for index, record in records.items() if record is not None}
+
     def _segment_maker(
-        self, target: OutputTarget, plan: OutputPlan | None, names: Callable[[int], str]
+        self, target: OutputTarget, plan: OutputPlan | None, names: NameOf, earlier: dict[int, SpillRecord]
     ) -> Callable[[int, int], Segment]:
+        """Return the function that makes a segment of its number and its first frame."""
         if plan is None:
             return lambda index, first: ImageSegment(self.folder, index, first, names, deep=target.is_deep)
-        return lambda index, first: VideoSegment(self.folder, index, first, plan.mux)
+        return lambda index, first: VideoSegment(self.folder, index, first, plan.mux, earlier.get(index))
 
     def _restore(
-        self, reader: FrameReader, gap: tuple[int, int | None], make_segment: Callable[[int, int], Segment]
+        self,
+        reader: FrameReader,
+        gap: Gap,
+        earlier: dict[int, SpillRecord],
+        make_segment: Callable[[int, int], Segment],
     ) -> End | None:
-        """Restore a run of segments; return the end of the clip if it was reached."""
-        events, first = self._callbacks.events, gap[0] * self._segment_frames + self._num_begun(gap[0])
+        """Restore a gap, but for the frames that are there; return the end of the clip if it was reached."""
+        events, first = self._callbacks.events, gap[0] * self._segment_frames
+        if gap[0] in earlier:
+            first += len(earlier[gap[0]].stamps)
         writer = JobWriter(
             self.folder,
             make_segment,
             segment_frames=self._segment_frames,
-            checkpoint_frames=checkpoint_length(self._restorer),
+            checkpoint_frames=self._checkpoint_frames,
             first_frame=first,
             on_segment=lambda record: events.on_segment(record.index, record.first_frame, record.num_frames),
         )
@@ -177,13 +190,8 @@ class SegmentedJob:
         self.folder.write_end(end)
         return end
 
-    def _num_begun(self, index: int) -> int:
-        """Return how many frames of an unfinished segment are on the disk."""
-        record = None if self._plan is None else read_record(self.folder.segments, index, self._plan.mux)
-        return 0 if record is None else len(record.stamps)
-
     def _check_after(self, num_frames: int) -> None:
-        if num_frames % (self._segment_frames if self._plan is None else checkpoint_length(self._restorer)) == 0:
+        if num_frames % self._checkpoint_frames == 0:
             self._callbacks.check_after_checkpoint()
 
 

@@ -19,7 +19,7 @@ from vrt_media.images import list_images
 from vrt_media.output_plan import OutputPlan
 
 from .disk import identify
-from .folder import JobError
+from .errors import JobError
 from .inputs import InputSource
 from .request import JobRequest
 
@@ -29,8 +29,6 @@ COMPARED_OPTIONS = (
     *("sigma_255", "cuts", "compile", "tile_overlap_px", "factor", "strength", "chroma_strength", "luma_weights"),
 )
 """Options that are not in what the model was made of."""
-NAMES = {"sigma_255": "--sigma", "tile_px": "--tile", "window_frames": "--window", "overlap_frames": "--overlap"}
-"""Flags of settings that have other names."""
 
 
 def make_manifest(
@@ -45,24 +43,14 @@ def make_manifest(
         plan: Output, None for a folder of images.
         segment_frames: Output frames of a segment.
     """
-    options, source = request.options, request.source
-    frames = {
-        "start": source.start,
-        "frames": source.limit,
-        "fps": str(source.rate),
-        "crop": None if source.crop is None else str(source.crop),
-        "deinterlace": source.fields,
-    }
+    options, source, asked = request.options, request.source, facts_of(request)
+    frames = {name: asked[name] for name in ("start", "frames", "fps", "crop", "deinterlace")}
     return {
         "format": FORMAT,
         "version": __version__,
-        "request": {
-            "clip": str(Path(source.clip).absolute()),
-            **frames,
-            "encoding": asdict(request.encoding),
-            "scale": restorer.scale,
-            "factor": restorer.frame_factor,
-        },
+        "request": asked,
+        "scale": restorer.scale,
+        "factor": restorer.frame_factor,
         "tiles": [list(tile) for tile in restorer.tile_sizes(*size)],
         "fixed": {
             "input": _identify_input(source),
@@ -92,10 +80,9 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any], folder: Path, num
     differences = [key for key in (*before, *(k for k in now if k not in before)) if before.get(key) != now.get(key)]
     if differences:
         key = differences[0]
-        name = NAMES.get(key, f"--{key}" if key in OPTIONS else key)
         others = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
         raise JobError(
-            f"{folder} holds {num_frames} frames of a job with another {name}{others}: {_short(before.get(key))} "
+            f"{folder} holds {num_frames} frames of a job with another {key}{others}: {_short(before.get(key))} "
             f"there, {_short(now.get(key))} here; give the settings that it began with, or --restart to discard it"
         )
 
@@ -107,7 +94,7 @@ def request_of(manifest: Mapping[str, Any], output: Path) -> tuple[JobRequest, i
         JobError: If the manifest is damaged.
     """
     try:
-        facts = manifest["request"]
+        facts, scale, factor = manifest["request"], manifest["scale"], manifest["factor"]
         source = InputSource(
             clip=facts["clip"],
             rate=Fraction(facts["fps"]),
@@ -117,9 +104,26 @@ def request_of(manifest: Mapping[str, Any], output: Path) -> tuple[JobRequest, i
             fields=facts["deinterlace"],
         )
         request = JobRequest(source=source, output=str(output), encoding=Encoding(**facts["encoding"]))
-        return request, facts["scale"], facts["factor"]
+        return request, int(scale), int(factor)
     except (KeyError, TypeError, ValueError, InputError) as error:
         raise JobError(f"the manifest of {output} is damaged: {error!r}") from None
+
+
+def facts_of(request: JobRequest) -> dict[str, Any]:
+    """Return everything that a request asks for and that decides about the output, as JSON gives it back."""
+    source = request.source
+    return {
+        "clip": str(Path(source.clip).absolute()),
+        "model": request.model,
+        "start": source.start,
+        "frames": source.limit,
+        "fps": str(source.rate),
+        "crop": None if source.crop is None else str(source.crop),
+        "deinterlace": source.fields,
+        "encoding": asdict(request.encoding),
+        "options": {option.name: str(getattr(request.options, option.name)) for option in OPTIONS.values()},
+        "segment_frames": request.segment_frames,
+    }
 
 
 def weights_digest(restorer: Restorer) -> str:

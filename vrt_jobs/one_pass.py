@@ -98,9 +98,10 @@ def tell_start(
             num_finished=num_finished,
         )
     )
+    for line in target.left_out:
+        events.on_left_out(line)
     for line in target.notes:
-        tell = events.on_left_out if line.startswith("left out: ") else events.on_warning
-        tell(line.removeprefix("left out: "))
+        events.on_warning(line)
 
 
 def damage_of(reader: FrameReader) -> tuple[str, ...]:

@@ -81,7 +81,8 @@ class OutputTarget:
         shape: Size, rate and time base of the output.
         factor: Output frames per input frame.
         description: Encoder and format, once opened or planned.
-        notes: What the user should know: streams that the output cannot hold, and too little space; likewise.
+        left_out: What the output cannot hold; likewise.
+        notes: What the user should know beside that: too little space; likewise.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class OutputTarget:
             time_base=reader.info.time_base / factor,
         )
         self.description = ""
+        self.left_out: list[str] = []
         self.notes: list[str] = []
         self._writer: FrameWriter | None = None
 
@@ -149,9 +151,8 @@ class OutputTarget:
         """
         is_image = self._output != "-" and self.path.suffix.lower() in CODECS
         if self.is_folder:
-            self.plan_images()
-            names = self._names_of_images() or (f"{n:06d}" for n in itertools.count())
-            self._writer = ImageWriter(self.path, names=iter(names), deep=self.is_deep, overwrite=self._overwrite)
+            names = map(self.plan_images(), itertools.count())
+            self._writer = ImageWriter(self.path, names=names, deep=self.is_deep, overwrite=self._overwrite)
         elif is_image:
             self._writer = self._open_image()
         else:
@@ -164,10 +165,8 @@ class OutputTarget:
         Raises:
             MediaError: If an input would be replaced.
         """
-        self.description = f"{self.shape.width}x{self.shape.height}, {16 if self.is_deep else 8}-bit images"
         names = self._names_of_images()
-        self._check_inputs([self.path / f"{name}.png" for name in names])
-        self._check_space(CODECS[".png"], "rgb48le" if self.is_deep else "rgb24")
+        self._plan_images([self.path / f"{name}.png" for name in names], ".png")
         return names.__getitem__ if names else "{:06d}".format
 
     def plan_video(self, copies: int = 1) -> OutputPlan:
@@ -191,8 +190,7 @@ class OutputTarget:
             attachments=video.attachments if video else (),
         )
         others = video.other_streams if video else []
-        left_out = [*plan.left_out, *(f"{s.type} stream {s.index}" for s in others)]
-        self.notes += [f"left out: {line}" for line in left_out]
+        self.left_out = [*plan.left_out, *(f"{s.type} stream {s.index}" for s in others)]
         self._check_space(plan.mux.codec, plan.mux.pix_fmt, copies)
         encoder = "y4m" if plan.mux.is_y4m else plan.mux.codec
         self.description = f"{self.shape.width}x{self.shape.height} {plan.mux.pix_fmt}, {encoder}"
@@ -202,10 +200,14 @@ class OutputTarget:
         num_frames = (self._reader.info.num_frames or 1) * self.factor
         if num_frames > 1:
             raise MediaError(f"{self._output} can hold one frame, not {num_frames}; give a folder, or --frames 1")
-        self.description = f"{self.shape.width}x{self.shape.height}, {16 if self.is_deep else 8}-bit images"
-        self._check_inputs([self.path])
-        self._check_space(CODECS[self.path.suffix.lower()], "rgb48le" if self.is_deep else "rgb24")
+        self._plan_images([self.path], self.path.suffix.lower())
         return SingleImageWriter(self.path, deep=self.is_deep, overwrite=self._overwrite)
+
+    def _plan_images(self, paths: list[Path], suffix: str) -> None:
+        """Describe the images, and check their names and the space for them."""
+        self.description = f"{self.shape.width}x{self.shape.height}, {16 if self.is_deep else 8}-bit images"
+        self._check_inputs(paths)
+        self._check_space(CODECS[suffix], "rgb48le" if self.is_deep else "rgb24")
 
     def _names_of_images(self) -> list[str]:
         """Return a name for each image of an input of images: those of the input if there are as many, else numbers."""

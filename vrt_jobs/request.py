@@ -19,6 +19,8 @@ class JobRequest:
 
     source: InputSource
     output: str
+    model: str = ""
+    """Name or file, as the user gave it."""
     encoding: Encoding
     options: RestoreOptions = field(default_factory=RestoreOptions)
     overwrite: bool = False

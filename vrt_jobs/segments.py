@@ -17,7 +17,7 @@ from vrt_media.muxer import EncodedPacket, MuxPlan
 
 from .disk import DurableFile
 from .folder import JobFolder, Record
-from .spill import Spill, read_frames, read_record
+from .spill import Spill, SpillRecord, read_frames, read_record
 
 
 class Segment(Protocol):
@@ -27,7 +27,7 @@ class Segment(Protocol):
         """Write a frame, (3, H, W)."""
         ...
 
-    def checkpoint(self, *, durably: bool = False) -> None:
+    def checkpoint(self) -> None:
         """Record the frames so far, so that a job that goes on has them."""
         ...
 
@@ -51,7 +51,9 @@ class VideoSegment:
         num_frames: Frames so far.
     """
 
-    def __init__(self, folder: JobFolder, index: int, first_frame: int, plan: MuxPlan) -> None:
+    def __init__(
+        self, folder: JobFolder, index: int, first_frame: int, plan: MuxPlan, earlier: SpillRecord | None = None
+    ) -> None:
         """Open an encoder for it, and encode the frames that an earlier run left.
 
         Args:
@@ -59,6 +61,7 @@ class VideoSegment:
             index: Number of the segment.
             first_frame: Number of its first output frame.
             plan: Settings of the encoder.
+            earlier: These frames.
         """
         self._index, self._first_frame = index, first_frame
         self._encoder = FrameEncoder(plan)
@@ -66,7 +69,6 @@ class VideoSegment:
         self._file = DurableFile(folder.segments / self._name, folder.disk)
         self._packets: list[tuple[int, int, int, bool]] = []
         self.num_frames = 0
-        earlier = read_record(folder.segments, index, plan)
         for frame in () if earlier is None else read_frames(folder.segments, earlier, plan):
             self._encode(frame)
         self._spill = Spill(folder.segments, index, folder.disk, earlier)
@@ -77,13 +79,13 @@ class VideoSegment:
         self._spill.append(frame)
         self._encode(frame)
 
-    def checkpoint(self, *, durably: bool = False) -> None:
+    def checkpoint(self) -> None:
         """Record the frames so far, so that a job that goes on has them."""
-        self._spill.save(durably=durably)
+        self._spill.save()
 
     def close(self) -> Record:
         """Encode what waits, and write the data to the disk."""
-        self._store(self._encoder.finish())
+        self._store(self._encoder.encode(None))
         self._file.publish()
         return Record(
             self._index,
@@ -151,7 +153,7 @@ class ImageSegment:
         self._folder.disk.sync_folder(self._folder.segments)
         return Record(self._index, self._first_frame, len(self._files), self._files)
 
-    def checkpoint(self, *, durably: bool = False) -> None:
+    def checkpoint(self) -> None:
         """Do nothing: segments of images are short."""
 
     def clear(self) -> None:
@@ -219,7 +221,7 @@ class JobWriter:
     def cut_short(self) -> None:
         """Take note that the clip ended too early: the frames from here on are restored again when the job goes on."""
         if self._segment is not None:
-            self._segment.checkpoint(durably=True)
+            self._segment.checkpoint()
         self._is_cut_short = True
 
     def close(self, *, complete: bool = True) -> None:
@@ -230,7 +232,7 @@ class JobWriter:
             self._finish_segment()
             return
         if not self._is_cut_short:
-            self._segment.checkpoint(durably=True)
+            self._segment.checkpoint()
         self._folder.write_partial(self._segment.close())
         self._segment.leave()
         self._segment = None
@@ -257,9 +259,10 @@ class JobWriter:
 
 def record_of_spill(folder: JobFolder, index: int, first_frame: int, plan: MuxPlan) -> Record | None:
     """Encode the frames that a killed job has left of a segment; None if there are none. The job can still go on."""
-    if read_record(folder.segments, index, plan) is None:
+    earlier = read_record(folder.segments, index, plan)
+    if earlier is None:
         return None
-    segment = VideoSegment(folder, index, first_frame, plan)
+    segment = VideoSegment(folder, index, first_frame, plan, earlier)
     record = segment.close()
     segment.leave()
     return record

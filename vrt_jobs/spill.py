@@ -2,18 +2,15 @@
 
 An encoder holds back frames, and its state cannot be stored. So the frames of a segment lie on the disk until the
 segment is finished; a job that goes on encodes them again, to the same bytes. The record names how many there are, with
-the digest of their data: after a power cut, data that was not written to the disk yet does not fit it.
+the digest of their data, and is written after these.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import av
 
@@ -21,8 +18,7 @@ from vrt_media.muxer import MuxPlan
 
 from .disk import Disk, read_json, write_json
 
-SYNC_SECONDS = 10.0
-"""Work that a power cut may cost, beside that of the window in work."""
+CHUNK_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -57,16 +53,14 @@ class Spill:
         self._stamps: list[int] = []
         self._line_sizes: list[int] = []
         self._num_bytes = 0
-        self._last_sync = time.monotonic()
         if earlier is None:
             self._record_path.unlink(missing_ok=True)
             self._file = disk.create(self._path)
             return
-        self._stamps, self._line_sizes = list(earlier.stamps), earlier.line_sizes
+        self._stamps, self._line_sizes, self._num_bytes = list(earlier.stamps), earlier.line_sizes, earlier.num_bytes
         self._file = disk.reopen(self._path, earlier.num_bytes)
-        while data := self._file.read(1 << 24):
+        while data := self._file.read(CHUNK_BYTES):
             self._hash.update(data)
-            self._num_bytes += len(data)
 
     def append(self, frame: av.VideoFrame) -> None:
         """Store a frame."""
@@ -79,21 +73,13 @@ class Spill:
                 data = data[self._file.write(data) or 0 :]
         self._stamps.append(frame.pts or 0)
 
-    def save(self, *, durably: bool = False) -> None:
-        """Record the frames so far; now and then, or if it is asked for, their data is written to the disk before."""
+    def save(self) -> None:
+        """Write the frames to the disk, then their record."""
         if not self._stamps:
             return
-        if durably or time.monotonic() - self._last_sync >= SYNC_SECONDS:
-            self._disk.sync(self._file)
-            self._last_sync = time.monotonic()
-        facts = {
-            "index": self._index,
-            "stamps": self._stamps,
-            "line_sizes": self._line_sizes,
-            "num_bytes": self._num_bytes,
-            "sha256": self._hash.hexdigest(),
-        }
-        write_json(self._record_path, facts, self._disk)
+        self._disk.sync(self._file)
+        record = SpillRecord(self._index, self._stamps, self._line_sizes, self._num_bytes, self._hash.hexdigest())
+        write_json(self._record_path, asdict(record), self._disk)
 
     def close(self) -> None:
         """Close the file; the frames stay."""
@@ -108,15 +94,15 @@ class Spill:
 
 def read_record(folder: Path, index: int, plan: MuxPlan) -> SpillRecord | None:
     """Return the record of the frames of a segment; None if there are none, or if their data does not fit it."""
-    facts: Any = read_json(record_path(folder, index))
+    facts, content = read_json(record_path(folder, index)), hashlib.sha256()
     try:
         record = SpillRecord(**facts)
-        content, remaining = hashlib.sha256(), record.num_bytes
+        remaining = record.num_bytes
         with frames_path(folder, index).open("rb") as file:
-            while remaining and (data := file.read(min(remaining, 1 << 24))):
+            while remaining and (data := file.read(min(remaining, CHUNK_BYTES))):
                 content.update(data)
                 remaining -= len(data)
-    except (TypeError, OSError, json.JSONDecodeError):
+    except (TypeError, OSError):
         return None
     is_whole = not remaining and content.hexdigest() == record.sha256
     planes = av.VideoFrame(plan.width, plan.height, plan.pix_fmt).planes

@@ -21,11 +21,7 @@ from .planes import write_rgb
 
 
 class FrameEncoder:
-    """Encodes the frames of one segment.
-
-    Attributes:
-        extradata: Headers of the codec, which the container stores once; complete after the first packet.
-    """
+    """Encodes the frames of one segment."""
 
     def __init__(self, plan: MuxPlan) -> None:
         """Open the encoder with the settings that it has in the container of the plan.
@@ -38,7 +34,7 @@ class FrameEncoder:
 
     @property
     def extradata(self) -> bytes:
-        """Headers of the codec."""
+        """Headers of the codec, which the container stores once; complete after the first packet."""
         return self._muxer.extradata
 
     def convert(self, rgb: Tensor, pts: int) -> av.VideoFrame:
@@ -47,31 +43,20 @@ class FrameEncoder:
         frame.pts, frame.time_base = pts, self._plan.time_base
         return frame
 
-    def encode(self, frame: av.VideoFrame) -> list[EncodedPacket]:
-        """Encode a frame; return the packets that are ready."""
-        return self._encode(frame)
-
-    def finish(self) -> list[EncodedPacket]:
-        """Return the packets of the frames that wait in the encoder."""
-        return self._encode(None)
-
-    def _encode(self, frame: av.VideoFrame | None) -> list[EncodedPacket]:
-        return [
-            EncodedPacket(
-                bytes(packet),
-                packet.pts or 0,
-                packet.pts or 0 if packet.dts is None else packet.dts,
-                packet.is_keyframe,
-            )
-            for packet in self._muxer.video.encode(frame)
-        ]
+    def encode(self, frame: av.VideoFrame | None) -> list[EncodedPacket]:
+        """Encode a frame, or the frames that wait in the encoder if None; return the packets that are ready."""
+        encoded = []
+        for packet in self._muxer.video.encode(frame):
+            pts = packet.pts or 0
+            dts = pts if packet.dts is None else packet.dts
+            encoded.append(EncodedPacket(bytes(packet), pts, dts, packet.is_keyframe))
+        return encoded
 
 
 @dataclass(frozen=True)
 class PacketTimes:
-    """Time stamps of one packet in a joined stream, in units of the plan's time base."""
+    """Time stamps of one packet in a joined stream, in units of the plan's time base; its pts stays."""
 
-    pts: int
     dts: int
     duration: int
     """Time until the next frame is shown."""
@@ -99,9 +84,8 @@ def joined_times(segments: Sequence[Sequence[tuple[int, int]]], default_duration
     for segment in segments:
         for pts, _ in segment:
             is_last = number == len(shown) - 1
-            yield PacketTimes(
-                pts, min(stamps[number], pts), steps.get(pts, last_step), shown[-1] + last_step if is_last else None
-            )
+            end = shown[-1] + last_step if is_last else None
+            yield PacketTimes(min(stamps[number], pts), steps.get(pts, last_step), end)
             number += 1
 
 

@@ -17,13 +17,13 @@ KILLED = 9
 class PowerCut:
     """Ends the process at one of the operations; what was not written to the disk before it is lost.
 
-    Files that were not synchronised lose their content, and folders the names that were given since their last
-    synchronisation: the older name comes back, if there was one.
+    Files lose what was written since their last synchronisation, and folders the names that were given since theirs,
+    with the file that had such a name before.
     """
 
     def __init__(self, at: int) -> None:
         self._at, self._count = at, 0
-        self._unwritten: set[Path] = set()
+        self._synced_bytes: dict[Path, int] = {}
         self._renamed: list[tuple[Path, Path]] = []
 
     def install(self) -> None:
@@ -32,13 +32,14 @@ class PowerCut:
 
         def create_unwritten(disk: disk_module.Disk, path: Path) -> BinaryIO:
             self._step()
-            self._unwritten.add(path)
+            self._synced_bytes[path] = 0
             return create(disk, path)
 
         def sync(descriptor: int) -> None:
             self._step()
             path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
-            self._unwritten.discard(path)
+            if path in self._synced_bytes:
+                self._synced_bytes[path] = path.stat().st_size
             self._renamed = [(source, target) for source, target in self._renamed if target.parent != path]
             fsync(descriptor)
 
@@ -49,7 +50,7 @@ class PowerCut:
 
         def reopen_unwritten(disk: disk_module.Disk, path: Path, num_bytes: int) -> BinaryIO:
             self._step()
-            self._unwritten.add(path)
+            self._synced_bytes[path] = num_bytes
             return reopen(disk, path, num_bytes)
 
         disk_module.Disk.create = create_unwritten  # type: ignore[method-assign]
@@ -64,9 +65,9 @@ class PowerCut:
         for source, target in reversed(self._renamed):
             if target.exists() and not source.exists():
                 os.rename(target, source)
-        for path in self._unwritten:
+        for path, num_bytes in self._synced_bytes.items():
             if path.exists():
-                os.truncate(path, 0)
+                os.truncate(path, min(num_bytes, path.stat().st_size))
         os._exit(KILLED)
 
 

@@ -24,9 +24,10 @@ def join(
 
     Sound and subtitles end with the last frame. The job stays, so that it can go on.
     """
+    from vrt_jobs.errors import JobError
     from vrt_jobs.events import JobEvents
     from vrt_jobs.finishing import join_what_is_there
-    from vrt_jobs.folder import SUFFIX, JobError, JobFolder
+    from vrt_jobs.folder import SUFFIX, JobFolder
     from vrt_jobs.texts import count
     from vrt_media.part_file import part_path
 

@@ -111,6 +111,7 @@ def restore(
         return JobRequest(
             source=source,
             output=out,
+            model=model,
             encoding=Encoding(
                 codec=codec or default_codec(out), crf=crf, preset=preset, pix_fmt=pix_fmt, options=codec_options
             ),
