@@ -14,6 +14,7 @@ import pytest
 
 from tests.nodes.browser import FrontEnd, find_chromium, launched, opened
 from tests.nodes.comfy_server import PACK, REPO, PromptError, Server
+from tests.nodes.frozen import STRENGTH
 from tests.nodes.media import write_video
 from tests.nodes.prompts import TILES, node, restore_images, restore_video
 
@@ -154,7 +155,7 @@ def test_seldom_used_inputs_are_unfolded_from_the_menu(front_end: FrontEnd) -> N
     front_end.page.mouse.click(*front_end.title_place(), button="right")
     front_end.page.locator(".litemenu-entry").get_by_text("Show Advanced", exact=True).click()
     front_end.page.wait_for_function("() => app.graph._nodes[0].showAdvanced")
-    assert front_end.visible_widgets()[2:] == ["window_frames", "overlap_frames", *TILES, "crf"]
+    assert front_end.visible_widgets()[2:] == ["window_frames", "overlap_frames", *TILES, "crf", *STRENGTH]
     front_end.screenshot("unfolded")
 
 

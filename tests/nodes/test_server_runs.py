@@ -56,7 +56,7 @@ def test_shows_the_frozen_surface(server: Server) -> None:
     """Real servers show the interface that other tests check on the stand-in."""
     for name, (inputs, outputs) in FROZEN.items():
         facts = server.get(f"/object_info/{name}")[name]
-        assert facts["input_order"]["required"] == [i for i in inputs if i != "interpolate_model"]
+        assert facts["input_order"]["required"] == [i for i in inputs if i not in OPTIONAL]
         assert [*facts["input_order"].get("optional", [])] == [i for i in inputs if i in OPTIONAL]
         assert [" ".join(pair) for pair in zip(facts["output"], facts["output_name"], strict=True)] == outputs
         assert len(facts["output_tooltips"]) == len(outputs)
