@@ -12,6 +12,7 @@ from .images import from_images, to_images
 
 _LINEAR_BELOW = 0.018  # light below which the BT.709 transfer function is a straight line
 _ENCODER_OPTIONS = {"libvpx-vp9": {"b:v": "0", "deadline": "realtime", "cpu-used": "6"}}
+_WITHOUT_CRF = {"mpeg2video", "mpeg4"}
 
 
 def to_linear(clip: Tensor) -> Tensor:
@@ -69,17 +70,16 @@ def compress(clip: Tensor, codec: str, crf: int) -> Tensor:
 
     Args:
         clip: (T, 3, H, W) in [0, 1], H and W even.
-        codec: A libav encoder with a ``crf`` option, such as "libx264" or "libvpx-vp9".
-        crf: Constant rate factor, from 0 (best) to 51 (H.264) or 63 (VP9).
+        codec: "libx264", "libvpx-vp9", "mpeg2video" or "mpeg4".
+        crf: Constant rate factor, from 0 (best) to 51 (H.264) or 63 (VP9). Encoders without one get the quantizer whose
+            step is about that of H.264 at this factor.
 
     Returns:
         (T, 3, H, W) in [0, 1], rounded to 8 bits.
     """
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as container:
-        stream = container.add_stream(
-            codec, rate=Fraction(25), options={"crf": str(crf)} | _ENCODER_OPTIONS.get(codec, {})
-        )
+        stream = container.add_stream(codec, rate=Fraction(25), options=_rate_options(codec, crf))
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width, stream.pix_fmt = clip.shape[-2], clip.shape[-1], "yuv420p"
         stream.codec_context.thread_count = 1
@@ -89,3 +89,10 @@ def compress(clip: Tensor, codec: str, crf: int) -> Tensor:
     file.seek(0)
     with av.open(file, "r") as decoded:
         return from_images([frame.to_ndarray(format="rgb24") for frame in decoded.decode(video=0)])
+
+
+def _rate_options(codec: str, crf: int) -> dict[str, str]:
+    if codec in _WITHOUT_CRF:
+        quantizer = str(min(max(round(2 ** ((crf - 12) / 6)), 2), 31))
+        return {"qmin": quantizer, "qmax": quantizer}
+    return {"crf": str(crf)} | _ENCODER_OPTIONS.get(codec, {})

@@ -25,6 +25,8 @@ class DataConfig:
     prior_step_px: int = 0
     """Denoising: spacing of the blocks of the network's frequency prior, in pixels; 0 if it has none. ``TrainConfig``
     sets it to that of the network. The prior is computed on more frames and pixels than the network is given."""
+    clean_share: float = 0.0
+    """Denoising: share of clips that no noise is added to, 0-1; they may still be compressed."""
     camera_share: float = 0.0
     """Denoising: share of clips with camera noise (``shot``, ``read``) instead of Gaussian noise, 0-1. For these clips,
     as for compressed ones, the noise level given to the network is the result of ``estimate_sigma``."""
@@ -41,9 +43,9 @@ class DataConfig:
     compressed_share: float = 0.0
     """Share of inputs that are encoded and decoded with a codec, 0-1; not for interpolation."""
     codecs: tuple[str, ...] = ("libx264", "libvpx-vp9")
-    """Encoders of compressed inputs, chosen at random."""
+    """Encoders of compressed inputs, chosen at random: "libx264", "libvpx-vp9", "mpeg2video", "mpeg4"."""
     crf: tuple[int, int] = (16, 30)
-    """Constant rate factor of compressed inputs."""
+    """Constant rate factor of compressed inputs; encoders without one get the quantizer of about the same loss."""
     scale: int = 4
     """SR: size of the target / size of the input."""
     reduction: str = "bicubic"

@@ -49,13 +49,16 @@ def denoise(rng: np.random.Generator, library: Library, config: DataConfig) -> E
     channels 5 to 7.
     """
     margin_frames, margin_px = (PRIOR_MARGIN_FRAMES, PRIOR_MARGIN_PX) if config.prior_step_px else (0, 0)
-    if config.camera_share or config.compressed_share:
+    if config.camera_share or config.compressed_share or config.clean_share:
         margin_px = max(margin_px, (MIN_ESTIMATE_PX - config.crop_px) // 2)
     clip = library.draw(rng, config.num_frames + 2 * margin_frames, config.crop_px + 2 * margin_px, config.film_share)
     sigma_255 = float(rng.uniform(*config.sigma_255))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    has_camera_noise = with_probability(rng, config.camera_share)
-    if has_camera_noise and with_probability(rng, config.grain_share):
+    is_clean = with_probability(rng, config.clean_share)
+    has_camera_noise = not is_clean and with_probability(rng, config.camera_share)
+    if is_clean:
+        noisy = clip.frames
+    elif has_camera_noise and with_probability(rng, config.grain_share):
         noisy = add_film_grain(
             clip.frames, float(rng.uniform(*config.grain_255)), float(rng.uniform(*config.grain_px)), generator
         )
@@ -65,7 +68,7 @@ def denoise(rng: np.random.Generator, library: Library, config: DataConfig) -> E
     else:
         noisy = add_noise(clip.frames, sigma_255, generator)[:, :3]
     compressed = maybe_compress(rng, noisy, config)
-    if has_camera_noise or compressed is not noisy:
+    if is_clean or has_camera_noise or compressed is not noisy:
         noisy = round_to_8bit(compressed)
         sigma_255 = estimate_sigma(noisy, coloured=bool(config.prior_step_px))
     noise_level = torch.full_like(noisy[:, :1], sigma_255 / 255)

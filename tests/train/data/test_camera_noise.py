@@ -42,7 +42,7 @@ def test_film_grain_is_strongest_in_midtones_and_as_coarse_as_asked():
     assert neighbours[1] > 0.6
 
 
-@pytest.mark.parametrize("codec", ["libx264", "libvpx-vp9"])
+@pytest.mark.parametrize("codec", ["libx264", "libvpx-vp9", "mpeg2video", "mpeg4"])
 def test_codecs_lose_more_at_a_higher_crf(photos, codec):
     clip = torch.stack([torch.from_numpy(photos[0][t : t + 64, t : t + 96]) for t in range(4)])
     grey = clip.movedim(-1, 1).float().mean(dim=1, keepdim=True) / 255
@@ -65,6 +65,13 @@ def test_footage_has_its_estimated_noise_level_and_a_clean_target(data_folder):
     again = DataConfig(num_frames=3, crop_px=48, batch=2, codecs=("libx264",))
     first, second = (TrainingBatches(library, config, 5)[0] for config in (plain, again))
     assert np.array_equal(first.input, second.input)  # options that are off draw no random numbers
+
+
+def test_clean_clips_get_no_noise(data_folder):
+    config = DataConfig(num_frames=3, crop_px=48, batch=2, sigma_255=(20.0, 30.0), clean_share=1.0, camera_share=1.0)
+    example = TrainingBatches(Library(data_folder, "train"), config, 0)[0]
+    assert torch.equal(example.input[:, :, :3], (example.target * 255).round() / 255)
+    assert float(example.input[:, :, 3].max()) * 255 < 10
 
 
 def test_the_noise_level_of_a_small_crop_is_that_of_its_surroundings(data_folder):
