@@ -79,11 +79,13 @@ class SegmentedJob:
         opened = self._request.source.open(self._restorer.device, on_note=events.on_warning)
         with closing(opened) as reader:
             target = make_target(self._request, reader, self._restorer)
-            plan = None if target.is_folder else target.plan_video(copies=2)
+            plan = None if target.is_folder else target.plan_video()
             names = target.plan_images() if target.is_folder else str
             self._segment_frames = self._request.segment_frames or segment_length(self._restorer, plan)
+            if plan is not None:
+                target.check_space(plan, copies=2, segment_frames=self._segment_frames)
             self._checkpoint_frames = self._segment_frames if plan is None else checkpoint_length(self._restorer)
-            self._begin(reader, plan)
+            self._begin(reader, plan, target.image_suffix)
             end = self.folder.read_end()
             gaps = list(self._gaps(None if end is None else end.num_frames))
             earlier = {} if plan is None else self._read_spills(gaps, plan)
@@ -101,7 +103,7 @@ class SegmentedJob:
         self.folder.remove()
         return Result(end.num_frames, self._request.output, tuple(end.damage))
 
-    def _begin(self, reader: FrameReader, plan: OutputPlan | None) -> None:
+    def _begin(self, reader: FrameReader, plan: OutputPlan | None, image_suffix: str) -> None:
         """Create the manifest, or check that it fits and read what is finished."""
         request, restorer, folder = self._request, self._restorer, self.folder
         size = (reader.info.height, reader.info.width)
@@ -112,7 +114,9 @@ class SegmentedJob:
             old = {}
         if old and request.options.tile_px == "auto" and len(old.get("tiles", ())) == len(restorer.runners):
             restorer.use_tiles(*size, [tuple(tile) for tile in old["tiles"]])
-        manifest = make_manifest(request, restorer, size, plan, self._segment_frames)
+        manifest = make_manifest(
+            request, restorer, size, plan, segment_frames=self._segment_frames, image_suffix=image_suffix
+        )
         if not old:
             self._is_new = self._has_begun = True
             folder.create({**manifest, "created": datetime.now(UTC).isoformat(timespec="seconds")})
@@ -145,7 +149,9 @@ class SegmentedJob:
     ) -> Callable[[int, int], Segment]:
         """Return the function that makes a segment of its number and its first frame."""
         if plan is None:
-            return lambda index, first: ImageSegment(self.folder, index, first, names, deep=target.is_deep)
+            return lambda index, first: ImageSegment(
+                self.folder, index, first, names, deep=target.is_deep, suffix=target.image_suffix
+            )
         return lambda index, first: VideoSegment(self.folder, index, first, plan.mux, earlier.get(index))
 
     def _restore(

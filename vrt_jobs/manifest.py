@@ -32,7 +32,13 @@ COMPARED_OPTIONS = (
 
 
 def make_manifest(
-    request: JobRequest, restorer: Restorer, size: tuple[int, int], plan: OutputPlan | None, segment_frames: int
+    request: JobRequest,
+    restorer: Restorer,
+    size: tuple[int, int],
+    plan: OutputPlan | None,
+    *,
+    segment_frames: int,
+    image_suffix: str,
 ) -> dict[str, Any]:
     """Describe a job.
 
@@ -42,6 +48,7 @@ def make_manifest(
         size: (height, width) of the input, pixels.
         plan: Output, None for a folder of images.
         segment_frames: Output frames of a segment.
+        image_suffix: Suffix of the images of a folder.
     """
     options, source, asked = request.options, request.source, facts_of(request)
     frames = {name: asked[name] for name in ("start", "frames", "fps", "crop", "deinterlace")}
@@ -63,6 +70,7 @@ def make_manifest(
             "segment_frames": segment_frames,
             "output_name": Path(request.output).name,
             "output": None if plan is None else _describe(plan),
+            "images": image_suffix if plan is None else None,
             "versions": {"vrt": __version__, "torch": torch.__version__, "PyAV": av.__version__},
         },
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 from vrt_media.clip import IMAGE_SUFFIXES, FrameReader, FrameWriter, MediaError
 from vrt_media.container import count_packets
 from vrt_media.disk_space import estimate_bytes, shortage
-from vrt_media.encoding import Encoding, bit_depth
+from vrt_media.encoding import Encoding, bit_depth, is_float
 from vrt_media.image_writer import CODECS, ImageWriter, SingleImageWriter
 from vrt_media.images import ImageReader
 from vrt_media.output_plan import OutputPlan, OutputShape, plan_output
@@ -19,6 +19,7 @@ from vrt_media.part_file import MAX_NAME_BYTES
 from vrt_media.reader import VideoReader
 from vrt_media.writer import VideoWriter
 
+from .spill import frame_bytes
 from .texts import count
 
 NOTHING = "nothing was written"
@@ -127,6 +128,12 @@ class OutputTarget:
         return bit_depth(self._reader.info.pix_fmt) > 8
 
     @property
+    def image_suffix(self) -> str:
+        """Suffix of the images of a folder."""
+        default = "exr" if is_float(self._reader.info.pix_fmt) else "png"
+        return f".{self._encoding.image_format or default}"
+
+    @property
     def name(self) -> str:
         """Where the frames are, for messages."""
         result = self._writer.result if self._writer else None
@@ -152,11 +159,15 @@ class OutputTarget:
         is_image = self._output != "-" and self.path.suffix.lower() in CODECS
         if self.is_folder:
             names = map(self.plan_images(), itertools.count())
-            self._writer = ImageWriter(self.path, names=names, deep=self.is_deep, overwrite=self._overwrite)
+            self._writer = ImageWriter(
+                self.path, names=names, deep=self.is_deep, overwrite=self._overwrite, suffix=self.image_suffix
+            )
         elif is_image:
             self._writer = self._open_image()
         else:
-            self._writer = VideoWriter(self.plan_video(), overwrite=self._overwrite)
+            plan = self.plan_video()
+            self.check_space(plan)
+            self._writer = VideoWriter(plan, overwrite=self._overwrite)
         return self._writer
 
     def plan_images(self) -> Callable[[int], str]:
@@ -166,14 +177,12 @@ class OutputTarget:
             MediaError: If an input would be replaced.
         """
         names = self._names_of_images()
-        self._plan_images([self.path / f"{name}.png" for name in names], ".png")
+        suffix = self.image_suffix
+        self._plan_images([self.path / f"{name}{suffix}" for name in names], suffix)
         return names.__getitem__ if names else "{:06d}".format
 
-    def plan_video(self, copies: int = 1) -> OutputPlan:
+    def plan_video(self) -> OutputPlan:
         """Plan and rehearse a video.
-
-        Args:
-            copies: How often the output lies on the disk at the same time.
 
         Raises:
             MediaError: If format, encoder and container do not fit each other.
@@ -191,10 +200,22 @@ class OutputTarget:
         )
         others = video.other_streams if video else []
         self.left_out = [*plan.left_out, *(f"{s.type} stream {s.index}" for s in others)]
-        self._check_space(plan.mux.codec, plan.mux.pix_fmt, copies)
         encoder = "y4m" if plan.mux.is_y4m else plan.mux.codec
         self.description = f"{self.shape.width}x{self.shape.height} {plan.mux.pix_fmt}, {encoder}"
         return plan
+
+    def check_space(self, plan: OutputPlan, *, copies: int = 1, segment_frames: int = 0) -> None:
+        """Take a note if the disk has less space than a video may take.
+
+        Args:
+            plan: The video.
+            copies: How often it lies on the disk at the same time.
+            segment_frames: Frames that lie there beside it, as the encoder gets them.
+        """
+        waiting = min(segment_frames, (self._reader.info.num_frames or 0) * self.factor)
+        self._note_shortage(
+            copies * self._estimate_bytes(plan.mux.codec, plan.mux.pix_fmt) + waiting * frame_bytes(plan.mux)
+        )
 
     def _open_image(self) -> SingleImageWriter:
         num_frames = (self._reader.info.num_frames or 1) * self.factor
@@ -205,9 +226,11 @@ class OutputTarget:
 
     def _plan_images(self, paths: list[Path], suffix: str) -> None:
         """Describe the images, and check their names and the space for them."""
-        self.description = f"{self.shape.width}x{self.shape.height}, {16 if self.is_deep else 8}-bit images"
+        kind = "floating-point" if suffix == ".exr" else f"{16 if self.is_deep else 8}-bit"
+        self.description = f"{self.shape.width}x{self.shape.height}, {kind} images"
+        self.left_out = [*self._reader.info.lost_side_data]
         self._check_inputs(paths)
-        self._check_space(CODECS[suffix], "rgb48le" if self.is_deep else "rgb24")
+        self._note_shortage(self._estimate_bytes(CODECS[suffix], "rgb48le" if self.is_deep else "rgb24"))
 
     def _names_of_images(self) -> list[str]:
         """Return a name for each image of an input of images: those of the input if there are as many, else numbers."""
@@ -224,12 +247,14 @@ class OutputTarget:
             if path.exists() and file_id(path) in inputs:
                 raise MediaError(f"{path} is the input; choose another name")
 
-    def _check_space(self, codec: str, pix_fmt: str, copies: int = 1) -> None:
-        num_frames = self._reader.info.num_frames
-        if self._output == "-" or num_frames is None:
+    def _estimate_bytes(self, codec: str, pix_fmt: str) -> int:
+        num_frames = (self._reader.info.num_frames or 0) * self.factor
+        return estimate_bytes(codec, pix_fmt, self.shape.height, self.shape.width, num_frames)
+
+    def _note_shortage(self, num_bytes: int) -> None:
+        if self._output == "-" or self._reader.info.num_frames is None:
             return
-        size = estimate_bytes(codec, pix_fmt, self.shape.height, self.shape.width, num_frames * self.factor)
-        note = shortage(self.path.absolute().parent, copies * size)
+        note = shortage(self.path.absolute().parent, num_bytes)
         self.notes += [note] if note else []
 
 

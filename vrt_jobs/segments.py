@@ -119,7 +119,7 @@ class ImageSegment:
     """A segment of images, in a folder of its own until the output gets them."""
 
     def __init__(
-        self, folder: JobFolder, index: int, first_frame: int, names: Callable[[int], str], *, deep: bool
+        self, folder: JobFolder, index: int, first_frame: int, names: Callable[[int], str], *, deep: bool, suffix: str
     ) -> None:
         """Create the folder, empty.
 
@@ -129,19 +129,20 @@ class ImageSegment:
             first_frame: Number of its first output frame.
             names: Name of the image of an output frame, without suffix.
             deep: Whether to write 16 bits per channel instead of 8.
+            suffix: Suffix of the images.
         """
         self._folder, self._index, self._first_frame, self._names = folder, index, first_frame, names
-        self._pix_fmt, self._files = deep_format(".png", deep), dict[str, str]()
+        self._suffix, self._pix_fmt, self._files = suffix, deep_format(suffix, deep), dict[str, str]()
         self._path = folder.segments / f"{index:06d}"
         shutil.rmtree(self._path, ignore_errors=True)
         self._path.mkdir()
 
     def write(self, rgb: Tensor, pts: int) -> None:
         """Write one image; images have no time stamps."""
-        name = f"{self._names(self._first_frame + len(self._files))}.png"
+        name = f"{self._names(self._first_frame + len(self._files))}{self._suffix}"
         file = DurableFile(self._path / name, self._folder.disk)
         try:
-            file.write(encode_image(rgb, ".png", self._pix_fmt))
+            file.write(encode_image(rgb, self._suffix, self._pix_fmt))
             file.publish()
         except BaseException:
             file.discard()

@@ -56,6 +56,8 @@ class ClipInfo:
     """Width of a sample over its height."""
     mastering: Mastering | None = None
     """Static metadata of HDR10."""
+    lost_side_data: tuple[str, ...] = ()
+    """What the first frame has beside its picture that no output gets."""
 
     @property
     def frame_duration(self) -> int:

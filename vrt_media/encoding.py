@@ -34,7 +34,7 @@ def default_codec(output: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """Settings of a video output; None selects a default."""
+    """Settings of an output; None selects a default."""
 
     codec: str = "libx264"
     crf: float | None = None
@@ -42,6 +42,9 @@ class Encoding:
     pix_fmt: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     """Further options of the encoder, by libav's names."""
+    image_format: str | None = None
+    """Suffix of the images of a folder, without its dot: "png", "tif" or "exr"; None for EXR if the input has
+    floating-point samples, else PNG."""
 
     def settings(self) -> dict[str, str]:
         """Return the options of the encoder, with their defaults.
@@ -129,6 +132,11 @@ def choose_pix_fmt(offered: tuple[str, ...], source: str, height: int, width: in
 def bit_depth(pix_fmt: str) -> int:
     """Return the bits of a channel of a pixel format, without alpha."""
     return max(c.bits for c in av.VideoFormat(pix_fmt, 16, 16).components if not c.is_alpha)
+
+
+def is_float(pix_fmt: str) -> bool:
+    """Return whether a pixel format has floating-point samples, by its name: libav tells it no other way."""
+    return re.search(r"f(16|32)(be|le)$", pix_fmt) is not None
 
 
 def check_pix_fmt(name: str) -> str:

@@ -96,7 +96,7 @@ def plan_output(
         left_out.append(f"mastering display and light level of HDR10: {plan.codec} cannot hold them")
     if info.sample_aspect != 1 and not keeps_sample_aspect(plan.suffix, plan.codec):
         left_out.append(f"sample aspect {info.sample_aspect}: {plan.codec} in {plan.suffix} does not state it")
-    return OutputPlan(Path(path), plan, tuple(left_out))
+    return OutputPlan(Path(path), plan, (*left_out, *info.lost_side_data))
 
 
 def _plan_video(suffix: str, info: ClipInfo, shape: OutputShape, encoding: Encoding) -> MuxPlan:

@@ -28,6 +28,7 @@ from .mastering import mastering_of
 from .orientation import orientation_of, upright, upright_size
 from .pipe import StandardInput
 from .planes import read_rgb
+from .side_data import describe_lost_side_data
 from .timeline import as_fraction
 from .trim import Trim
 
@@ -313,6 +314,7 @@ class VideoReader:
             num_frames=self._count_frames(rate),
             sample_aspect=1 / aspect if is_turned else aspect,
             mastering=mastering_of(frame),
+            lost_side_data=describe_lost_side_data(frame),
         )
 
     def _count_frames(self, rate: Fraction) -> int | None:

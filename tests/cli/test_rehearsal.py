@@ -136,7 +136,7 @@ def test_names_that_are_too_long(tmp_path: Path, vrt: VrtRestore, name: str) -> 
     assert passes == []
 
 
-@pytest.mark.parametrize(("output", "size"), [("out.y4m", "0.1 MB"), ("out.mkv", "0.0 MB"), ("out/", "0.1 MB")])
+@pytest.mark.parametrize(("output", "size"), [("out.y4m", "0.1 MB"), ("out.mkv", "0.1 MB"), ("out/", "0.1 MB")])
 def test_a_disk_without_space_is_told_before(
     tmp_path: Path, vrt: VrtRestore, monkeypatch: pytest.MonkeyPatch, output: str, size: str
 ) -> None:

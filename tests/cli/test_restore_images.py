@@ -167,6 +167,29 @@ def test_what_is_left_out_of_images_is_told_once(tmp_path: Path, vrt: VrtRestore
     assert result.stderr.count("only the first of its pages is read") == 1
 
 
+def test_a_folder_of_exr_becomes_one(tmp_path: Path, vrt: VrtRestore) -> None:
+    folder, clips = tmp_path / "in", torch.rand(3, 3, 32, 40, generator=torch.Generator().manual_seed(0)) * 4 - 1
+    folder.mkdir()
+    for n, values in enumerate(clips):
+        (folder / f"{n}.exr").write_bytes(encode_image(values, ".exr", "gbrpf32le"))
+    result = vrt(folder, "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "floating-point images" in result.stderr
+    frames = ImageReader(tmp_path / "out", rate=Fraction(24)).frames(lambda packet: None)
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == ["0.exr", "1.exr", "2.exr"]
+    assert torch.equal(torch.stack([frame.rgb for frame in frames]), clips)
+
+
+@pytest.mark.parametrize("image_format", ["png", "tif", "exr"])
+def test_the_format_of_a_folder_can_be_chosen(tmp_path: Path, vrt: VrtRestore, image_format: str) -> None:
+    clip, out = make_video(tmp_path / "in.mkv", num_frames=2), tmp_path / "out"
+    assert vrt(clip, "-o", out, "--image-format", image_format).exit_code == 0
+    assert {path.suffix for path in out.iterdir()} == {f".{image_format}"}
+    result = vrt(clip, "-o", tmp_path / "out.mkv", "--image-format", image_format)
+    assert result.exit_code == 2
+    assert "folder of images" in result.stderr
+
+
 def test_exr_comes_through_unclipped(tmp_path: Path, vrt: VrtRestore) -> None:
     values = torch.rand(3, 32, 40, generator=torch.Generator().manual_seed(0)) * 4 - 1
     clip, out = tmp_path / "in.exr", tmp_path / "out.exr"

@@ -53,6 +53,7 @@ def restore(
     preset: arguments.Preset = None,
     pix_fmt: arguments.PixFmt = None,
     codec_option: arguments.CodecOptions = None,
+    image_format: arguments.ImageFormat = None,
     overwrite: arguments.Overwrite = False,
     restart: arguments.Restart = False,
     segment_frames: arguments.SegmentFrames = None,
@@ -75,6 +76,7 @@ def restore(
         raise typer.Exit
 
     from vrt_jobs.inputs import InputSource, fields_of
+    from vrt_jobs.outputs import is_folder
     from vrt_jobs.request import JobRequest
     from vrt_media.encoding import Encoding, default_codec
 
@@ -82,6 +84,8 @@ def restore(
 
     rate, part = arguments.parse_rate(fps), arguments.parse_crop(crop)
     luma, chroma = arguments.parse_strength(strength)
+    if image_format and output is not None and not is_folder(output):
+        raise typer.BadParameter(f"-o {output} is no folder of images", param_hint="--image-format")
     codec_options = dict(map(arguments.parse_codec_option, codec_option or ()))
     options = RestoreOptions(
         device=device,
@@ -113,7 +117,12 @@ def restore(
             output=out,
             model=model,
             encoding=Encoding(
-                codec=codec or default_codec(out), crf=crf, preset=preset, pix_fmt=pix_fmt, options=codec_options
+                codec=codec or default_codec(out),
+                crf=crf,
+                preset=preset,
+                pix_fmt=pix_fmt,
+                options=codec_options,
+                image_format=image_format,
             ),
             options=options if chroma is None else _with_luma_weights(options, source),
             overwrite=overwrite,

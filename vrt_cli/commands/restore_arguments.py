@@ -48,7 +48,7 @@ Clips = Annotated[
 Output = Annotated[
     str | None,
     typer.Option(
-        "--output", "-o", metavar="OUT", help="Video (.mkv, ...), folder for PNGs, .png, .tif, .exr, or - for y4m."
+        "--output", "-o", metavar="OUT", help="Video (.mkv, ...), folder for images, .png, .tif, .exr, or - for y4m."
     ),
 ]
 OutDir = Annotated[
@@ -104,6 +104,10 @@ Preset = Annotated[str | None, _output(help="Speed; for libx264 medium.")]
 PixFmt = Annotated[str | None, _output(help="yuv420p, yuv420p10le, ...; as the input.")]
 CodecOptions = Annotated[
     list[str] | None, _output(metavar="NAME=VALUE", help="Further encoder option; may be repeated.")
+]
+ImageFormat = Annotated[
+    Literal["png", "tif", "exr"] | None,
+    _output("--image-format", help="Format of a folder of images; exr for floating-point inputs, png for others."),
 ]
 Strict = Annotated[bool, _input("Stop at the first damaged frame, instead of repeating the frame before it.")]
 
