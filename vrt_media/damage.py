@@ -12,6 +12,7 @@ REASONS = {
     "repeated": "cannot be decoded: the frame before is repeated",
     "concealed": "can be decoded with errors only: data of other frames is lost",
     "missing": "cannot be decoded: left out",
+    "lost": "should be there: a part of the file cannot be read",
     "truncated": "should follow: the file ends before its announced length",
 }
 """What happened to frames, by kind."""

@@ -23,6 +23,7 @@ from .decoder import FrameDecoder
 from .deinterlacing import Fields, deinterlace
 from .extent import Extent
 from .gaps import GapWatch
+from .holes import HoleWatch
 from .joins import connect
 from .mastering import mastering_of
 from .orientation import orientation_of, upright, upright_size
@@ -106,6 +107,7 @@ class VideoReader:
             self._extent = Extent(
                 self._container, self._video, self.copied_streams, is_whole=not self._trim.start_seconds
             )
+            self._holes = HoleWatch()
             self._packets = self._extent.watch(self._demux())
             self._early: list[av.Packet] = []  # packets read before `frames` is called
             self._on_packet: Callable[[av.Packet], object] = self._early.append
@@ -175,9 +177,7 @@ class VideoReader:
                 yield TimedFrame(self._upright(frame), stamp)
             num_frames += 1
             item = None if num_frames == max_frames else next(self._decoded, None)
-        if number := gaps.num_missing:
-            total = f"{number} frame{'' if number == 1 else 's'} in all"
-            self._note(f": its time stamps have gaps, of {total}; the frames before them are shown longer")
+        gaps.report(self.damage, self._unit, has_holes=self._holes.num_bytes > 0)
         stop = self._trim.stop_seconds
         if num_frames == max_frames and last is not None:  # the part ends with its last frame
             stop = (last + duration) * self._unit
@@ -231,6 +231,10 @@ class VideoReader:
         return PacketCut(on_packet, zero=zero, start=start, stop=stop, waits=waits)
 
     def _demux(self) -> Iterator[av.Packet]:
+        """Iterate over the packets of the streams that are read."""
+        if "matroska" in self._container.format.name:
+            read = {stream.index for stream in (self._video, *self.copied_streams)}
+            return (p for p in self._holes.watch(self._container.demux()) if p.stream.index in read)
         packets = self._container.demux(self._video, *self.copied_streams)
         has_joins = FormatFlags.ts_discont in FormatFlags(self._container.format.flags)
         return connect(packets, self._video.index) if has_joins else packets

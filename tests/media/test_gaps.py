@@ -1,12 +1,15 @@
 """Gaps in time stamps: told for constant rates, not for variable ones."""
 
 import random
+import re
 from pathlib import Path
 
+import av
 import pytest
 
 from tests.helpers.damaged_files import lose
 from tests.helpers.video_files import make_video
+from vrt_media.clip import MediaError
 from vrt_media.gaps import GapWatch
 from vrt_media.reader import VideoReader
 
@@ -15,7 +18,7 @@ def missing(stamps: list[int]) -> int:
     watch = GapWatch()
     for stamp in stamps:
         watch.push(stamp)
-    return watch.num_missing
+    return watch.count_missing()
 
 
 @pytest.mark.parametrize("step", [1, 2, 41, 3003])
@@ -45,3 +48,25 @@ def test_a_lost_packet_is_told(tmp_path: Path) -> None:
     assert sum(1 for _ in reader.frames(lambda packet: None)) == 29
     reader.close()
     assert notes == [f"{clip}: its time stamps have gaps, of 1 frame in all; the frames before them are shown longer"]
+
+
+def test_frames_of_a_damaged_cluster_are_damage(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "in.mkv", codec="mjpeg", pix_fmt="yuvj420p", num_frames=30)
+    with av.open(clip) as container:
+        positions = [packet.pos for packet in container.demux(video=0) if packet.size]
+    data = bytearray(clip.read_bytes())
+    assert positions[9] is not None
+    assert positions[12] is not None
+    data[positions[9] : positions[12]] = bytes(positions[12] - positions[9])
+    clip.write_bytes(data)
+    notes: list[str] = []
+    reader = VideoReader(clip, on_note=notes.append)
+    num_frames = sum(1 for _ in reader.frames(lambda packet: None))
+    reader.close()
+    assert num_frames < 30
+    (line,) = reader.damage.lines()
+    number = 30 - num_frames
+    assert re.fullmatch(rf"{number} frames \(from 0\.\d+ s on\) should be there: a part of the file .*", line)
+    assert len(notes) == 1
+    with pytest.raises(MediaError, match="is damaged"):
+        [*VideoReader(clip, strict=True).frames(lambda packet: None)]
