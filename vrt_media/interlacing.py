@@ -142,10 +142,10 @@ def _measure(frames: Iterator[av.VideoFrame]) -> FieldStatistics:
         results += chain.push(None)
     if not results:
         return FieldStatistics()
-    numbers = {key: round(float(text)) for key, text in results[-1].metadata.items() if text[:1].isdigit()}
+    metadata = results[-1].metadata  # a frame of MPEG-2 has a time code there, too
 
     def number(kind: str) -> int:
-        return numbers.get(f"lavfi.idet.{kind}", 0)
+        return round(float(metadata.get(f"lavfi.idet.{kind}", 0)))
 
     return FieldStatistics(
         num_frames=num_frames,

@@ -55,6 +55,12 @@ def test_whole_pictures_are_progressive_whatever_the_flags_say(tmp_path: Path, f
     assert ("flagged as interlaced" in describe_fields(statistics)) == (flag == "tff")
 
 
+def test_time_codes_of_mpeg2_are_no_obstacle(tmp_path: Path) -> None:
+    """Frames beside keyframes have them; here one of these is the last that is looked at."""
+    clip = make_video(tmp_path / "in.mpg", codec="mpeg2video", num_frames=300, options={"g": "10"})
+    assert measure_fields(clip).num_frames == 4 * 30
+
+
 def test_still_pictures_tell_nothing(tmp_path: Path) -> None:
     frames = [picture_frame(0) for _ in range(12)]
     assert measure_fields(write_frames(tmp_path / "in.mkv", frames)).is_interlaced is None
