@@ -42,6 +42,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "nonblind_denoising": True,
         "prior_step_px": 6,
     },
+    "prior_groups": {
+        **SMALL,
+        "upscale": 1,
+        "pa_frames": 2,
+        "nonblind_denoising": True,
+        "prior_step_px": 6,
+        "group_step_px": 8,
+    },
     "deblur": {**SMALL, "upscale": 1, "pa_frames": 2, "shutters": [0.5, 1.0]},
     "interpolate": {**SMALL, "upscale": 1, "pa_frames": 0},
 }
@@ -197,7 +205,7 @@ def test_estimate_is_near_and_not_too_low(task: str, frames: int, change: dict, 
 def test_estimate_of_the_prior_is_near_and_not_too_low(
     frames: int, height: int, width: int, band_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunking, "_PRIOR_BYTES", band_bytes)
+    monkeypatch.setattr(chunking, "_BAND_BYTES", band_bytes)
     network = build_network(**CONFIGS["prior"])
     clip = torch.rand(1, frames, 4, height, width)
     with torch.inference_mode(), LiveBytes() as live:

@@ -12,8 +12,10 @@ import torch
 
 from ..models.cards import ModelCard
 from ..network import VRTConfig
+from ..network.extensions import group_filter
 from ..network.extensions.block_spectrum import BLOCK_FRAMES, BLOCK_PX
 from ..network.extensions.frequency_prior import REACH_PX
+from ..network.extensions.patch_search import NUM_CANDIDATES, PATCH_PX
 from ..network.ops import chunking
 from ..options import RestoreOptions
 
@@ -31,7 +33,7 @@ def estimate_memory(
     *,
     device: str | torch.device = "cpu",
 ) -> int:
-    """Estimate the peak memory of one network pass, without the weights and the frequency prior, which comes before.
+    """Estimate the peak memory of one network pass, without weights, frequency prior and group filter.
 
     Counts the tensors that are alive at the places where a pass peaks: attention and parallel warping of stage 7, which
     holds the features of earlier stages; stage 8; and the head. Each place processes some tokens, frames or rows at a
@@ -176,7 +178,7 @@ def estimate_flow_memory(config: VRTConfig, height: int, width: int) -> int:
 def estimate_prior_memory(config: VRTConfig, frames: int, height: int, width: int, device: torch.device) -> int:
     """Estimate the peak memory of the frequency prior on whole frames of this size, in bytes."""
     row_bytes = 4 * frames * config.in_chans * width
-    band_height = min(chunking.prior_band_height(height, row_bytes, REACH_PX) + 2 * REACH_PX, height)
+    band_height = min(chunking.band_height(height, row_bytes, chunking.PRIOR_COPIES, REACH_PX) + 2 * REACH_PX, height)
     step_px = config.prior_step_px
     num_blocks = math.prod(-(-side // step_px) + BLOCK_PX // step_px for side in (band_height, width))
     block_bytes = chunking.filtered_block_bytes(frames, BLOCK_FRAMES, config.in_chans * BLOCK_PX**2 // 2)
@@ -184,6 +186,17 @@ def estimate_prior_memory(config: VRTConfig, frames: int, height: int, width: in
     band_bytes = chunking.PRIOR_COPIES * row_bytes * band_height + chunk_bytes
     joined_bytes = _prior_clip_bytes(config, frames, height, width)  # both, at the end
     return joined_bytes + max(band_bytes, joined_bytes) + _MIN_BYTES
+
+
+def estimate_group_filter_memory(config: VRTConfig, frames: int, height: int, width: int, device: torch.device) -> int:
+    """Estimate the peak memory of the group filter on whole frames of this size, in bytes."""
+    row_bytes = 4 * frames * config.in_chans * width
+    band_height = chunking.band_height(height, row_bytes, chunking.GROUP_FILTER_COPIES, group_filter.REACH_PX)
+    band_height = min(band_height + 2 * group_filter.REACH_PX, height + PATCH_PX)
+    columns = max(-(-width // config.group_step_px), 1)
+    strip_bytes = max(chunking.patch_row_bytes(NUM_CANDIDATES, frames, columns), chunking.budget_bytes(device))
+    band_bytes = chunking.GROUP_FILTER_COPIES * row_bytes * band_height + 2 * strip_bytes
+    return 3 * row_bytes * height + band_bytes + _MIN_BYTES
 
 
 def _prior_clip_bytes(config: VRTConfig, frames: int, height: int, width: int) -> int:
@@ -225,5 +238,7 @@ def estimate_models_memory(
             peak = max(peak, estimate_flow_memory(config, height, width))
         if config.prior_step_px:
             peak = max(peak, estimate_prior_memory(config, window, height, width, device))
+        if config.group_step_px:
+            peak = max(peak, estimate_group_filter_memory(config, window, height, width, device))
         height, width = card.scale * height, card.scale * width
     return peak

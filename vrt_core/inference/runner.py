@@ -154,9 +154,13 @@ class FrameRestorer(ModelRunner):
                 compute = partial(self._executor.flows_between, first, second)
                 flows.append(context.cached(("flows", n, size, frames_read), compute))
             numbers = [n for n in segment if n in weights]
-            outputs = [n - segment.start for n in numbers]
-            restored = self._executor.run(clip, flows, outputs, context, numbers=numbers, size=size)
-            for n, frame in zip(numbers, restored, strict=True):
+            computed = segment if self.network.config.group_step_px else numbers  # groups are of all frames
+            outputs = [n - segment.start for n in computed]
+            restored = self._executor.run(clip, flows, outputs, context, numbers=computed, size=size)
+            restored = self._executor.filter_groups(clip, restored, context)
+            for n, frame in zip(computed, restored, strict=True):
+                if n not in weights:
+                    continue
                 mixed = self._strength.mix(frame, frames[n - window.start, :3])
                 parts.append(WeightedFrame(n, weights[n], mixed))
         return parts

@@ -15,20 +15,19 @@ import torch
 from torch import Tensor
 
 from ..errors import NumericsError, OutOfMemoryError
-from ..hardware.devices import is_out_of_memory, precision_name, release_unused, usable_bytes, with_index
+from ..hardware.devices import is_out_of_memory, release_unused, usable_bytes, with_index
 from ..hardware.streams import AsyncCopier
 from ..network import VRT, compile_parts
 from ..options import RestoreOptions
-from .memory import estimate_flow_memory, estimate_memory, estimate_prior_memory
+from . import memory
 from .progress import RunContext
-from .tile_plan import TileSize, TileSpan, Tiling, check_tile, choose_tile_size, make_tiling, smaller_tile_sizes
+from .tile_plan import TileSize, Tiling, check_tile, choose_tile_size, make_tiling, smaller_tile_sizes
+from .tile_sums import Tile, TileSums
 
 _log = logging.getLogger(__name__)
 
 PairFlows = tuple[Tensor, ...]
 """Flows between two neighbouring frames: four levels, level i (2, 2, H / 2^i, W / 2^i): backward, then forward."""
-Tile = tuple[TileSpan, TileSpan]
-"""Rows and columns of a tile."""
 
 
 @contextmanager
@@ -100,8 +99,10 @@ class TileExecutor:
         num_frames = min(num_frames, self._window_frames)
         peak = self._estimate_pass(num_frames, self.tiling(size).tile)
         if self.network.config.prior_step_px:
-            peak = max(peak, estimate_prior_memory(self.network.config, num_frames, *size, self.device))
-        return max(peak, estimate_flow_memory(self.network.config, *size)) if self.network.uses_flows else peak
+            peak = max(peak, memory.estimate_prior_memory(self.network.config, num_frames, *size, self.device))
+        if self.network.config.group_step_px:
+            peak = max(peak, memory.estimate_group_filter_memory(self.network.config, num_frames, *size, self.device))
+        return max(peak, memory.estimate_flow_memory(self.network.config, *size)) if self.network.uses_flows else peak
 
     def append_prior(self, clip: Tensor, context: RunContext) -> Tensor:
         """Return a clip of padded frames with the estimate of the network's prior, if it has one; see ``VRT``.
@@ -116,6 +117,28 @@ class TileExecutor:
         with self._no_smaller_tiles(f"{reason}; set a smaller window_frames"), _inference_mode(self.device):
             clip = self.network.append_prior(clip[None].to(self.device), context.raise_if_cancelled)[0].to(clip.device)
         return clip
+
+    def filter_groups(self, clip: Tensor, restored: list[Tensor], context: RunContext) -> list[Tensor]:
+        """Return all frames of a clip after the network's group filter, if it has one; see ``VRT``.
+
+        Args:
+            clip: (T, C, H', W') float32, padded, in main memory.
+            restored: The T frames that the network gave, (3, H, W) each.
+            context: Cancels.
+        """
+        if not self.network.config.group_step_px:
+            return restored
+        H, W = restored[0].shape[1:]
+        with (
+            self._no_smaller_tiles(
+                f"the group filter of {len(clip)} frames of {H}x{W} px does not fit; set a smaller window_frames"
+            ),
+            _inference_mode(self.device),
+        ):
+            inputs = (clip[None, ..., :H, :W], torch.stack(restored)[None])
+            noisy, pilot = (x.to(self.device) for x in inputs)
+            filtered = self.network.filter_groups(noisy, pilot, context.raise_if_cancelled)[0]
+            return [frame.clone() for frame in filtered.to(clip.device)]
 
     def flows_between(self, first: Tensor, second: Tensor) -> PairFlows:
         """Return the flows between two neighbouring padded frames, (C, H, W) each."""
@@ -165,7 +188,7 @@ class TileExecutor:
         while True:
             tiling = self.tiling(padded)
             counter.remaining = None if clips_remaining is None else clips_remaining * len(tiling)
-            sums = _TileSums(frames, numbers, self)
+            sums = TileSums(frames, numbers, scale=self.scale, name=self.name, dtype=self.dtype)
             try:
                 self._run_tiles(sums, clip, flows, outputs, tiling.tiles(self.scale), context)
                 return frames
@@ -238,7 +261,7 @@ class TileExecutor:
 
     def _run_tiles(
         self,
-        sums: _TileSums,
+        sums: TileSums,
         clip: Tensor,
         flows: Sequence[PairFlows],
         outputs: Sequence[int],
@@ -288,7 +311,7 @@ class TileExecutor:
         return self._copier.upload(tensors)
 
     def _estimate_pass(self, num_frames: int, tile: TileSize) -> int:
-        return estimate_memory(self.network.config, num_frames, *tile, self.dtype, device=self.device)
+        return memory.estimate_memory(self.network.config, num_frames, *tile, self.dtype, device=self.device)
 
     def _choose_tile(self, size: TileSize) -> TileSize:
         """Return the tile size with the fewest pixels to compute whose estimated memory is available."""
@@ -324,26 +347,3 @@ class TileExecutor:
             self.name, *current, *smaller[0],
         )  # fmt: skip
         self.use_tile(size, smaller[0])
-
-
-class _TileSums:
-    """Sums of weighted tiles, one for each output frame."""
-
-    def __init__(self, frames: list[Tensor], numbers: Sequence[int], executor: TileExecutor) -> None:
-        self._frames, self._numbers = frames, numbers
-        self._scale, self._name, self._dtype = executor.scale, executor.name, executor.dtype
-
-    def add(self, wait_download: Callable[[], list[Tensor]], tile: Tile) -> None:
-        """Add the weighted frames of a tile when their copy has ended.
-
-        Raises:
-            NumericsError: If a frame has NaN or infinity.
-        """
-        parts, is_finite = wait_download()
-        top, left = (self._scale * span.start for span in tile)
-        for frame, part, number, finite in zip(self._frames, parts, self._numbers, is_finite.tolist(), strict=True):
-            if not finite:
-                precision = precision_name(self._dtype)
-                raise NumericsError(f"model {self._name} gave NaN or infinity for output frame {number} in {precision}")
-            target = frame[:, top : top + part.shape[1], left : left + part.shape[2]]
-            target += part[:, : target.shape[1], : target.shape[2]]

@@ -50,6 +50,7 @@ _RANGES: Mapping[str, _Range] = {
     "middle_flow": _Range(bool, 0, 1),
     "shutters": _Range(float, 0, 1, (0, 16)),
     "prior_step_px": _Range(int, 0, 12),
+    "group_step_px": _Range(int, 0, 8),
 }
 """Ranges far above what any published network has. They bound the work that a config from a stranger's file causes."""
 
@@ -105,6 +106,9 @@ class VRTConfig:
     """Denoising: spacing of the blocks of the frequency prior, in pixels; 0 for none. Flows are estimated on the
     prior's frames, and the network adds to them; the published networks do without. With empty ``depths``, the prior is
     the whole network."""
+    group_step_px: int = 0
+    """Denoising: spacing of the patches whose groups are filtered at the end, in pixels; 0 for no group filter. For
+    networks with a frequency prior; the published networks do without."""
 
     def __post_init__(self) -> None:
         """Convert lists to tuples and reject impossible sizes."""
@@ -148,6 +152,11 @@ class VRTConfig:
                 f"prior_step_px ({self.prior_step_px} px) is for networks that denoise RGB frames (in_chans 3) with a "
                 f"noise level map, align them by optical flow (pa_frames 2 or more), keep their size (upscale 1) and "
                 f"have no shutters"
+            )
+        if self.group_step_px not in (0, 4, 8) or (self.group_step_px and not self.prior_step_px):
+            raise InputError(
+                f"group_step_px ({self.group_step_px}) must be 0 (no group filter), or, for networks with a frequency "
+                f"prior, 4 or 8 px"
             )
         for dim, heads in zip(self.embed_dims, self.num_heads, strict=True):
             if dim % heads or dim % 4:

@@ -11,6 +11,7 @@ from ..errors import InputError
 from . import ops
 from .config import NUM_SCALED_STAGES, VRTConfig
 from .extensions.frequency_prior import FrequencyPrior
+from .extensions.group_filter import GroupFilter
 from .extensions.midpoint_flow import warp_to_midpoint
 from .extensions.motion_deconvolution import MotionDeconvolution
 from .flow import FlowPyramid, Flows
@@ -22,6 +23,7 @@ from .stages import NormLinear, ResidualGroup, Stage
 from .tmsa import OnBlock, WindowAttention
 from .warping import warp_neighbours
 
+_FLOAT32_PARTS = ("spynet", "deconvolution", "prior", "group_filter")
 _LEVELS = (0, 1, 2, 3, 2, 1, 0)
 _RESHAPES = ("none", "down", "down", "down", "up", "up", "up")
 
@@ -47,6 +49,8 @@ class VRT(nn.Module):
         self.uses_flows = config.uses_flows
         if config.prior_step_px:
             self.prior = FrequencyPrior(config.prior_step_px)
+        if config.group_step_px:
+            self.group_filter = GroupFilter(config.group_step_px)
         if not config.depths:
             return
         dim, body_dim = config.embed_dims[0], config.embed_dims[-1]
@@ -101,7 +105,8 @@ class VRT(nn.Module):
 
         Args:
             clip: RGB in [0, 1], (N, T, C, H, W); C is 3, or 4 with the noise level (sigma / 255) last. A network with
-                a frequency prior also takes the 7 channels of ``append_prior``.
+                a frequency prior also takes the 7 channels of ``append_prior``, and leaves ``filter_groups`` to the
+                caller then.
             flows: Flows between neighbouring frames, if known; H and W must then fit the network without padding.
             on_block: Called before every block; an exception ends the pass.
 
@@ -125,12 +130,12 @@ class VRT(nn.Module):
                 f"flows were given with a clip of {T} frames of {H}x{W} px; it must have at least 2 frames then, and "
                 f"sizes of at least {self.min_size_px} px in multiples of {self.size_multiple_px} px"
             )
-        scale = self.config.upscale
-        if not self.config.depths:
-            return self.flow_frames(padded)[:, :T, :, :H, :W]
         if self.config.interpolates:
             return self._interpolate(padded, on_block)[..., :H, :W]
-        return self._restore(padded, flows, on_block)[:, :T, :, : scale * H, : scale * W]
+        scale = self.config.upscale
+        restored = self._restore(padded, flows, on_block) if self.config.depths else self.flow_frames(padded)
+        restored = restored[:, :T, :, : scale * H, : scale * W]
+        return self.filter_groups(clip, restored, on_block) if clip.shape[2] == channels else restored
 
     @ops.with_pass_backend
     def flows(self, a: Tensor, b: Tensor) -> FlowPyramid:
@@ -153,6 +158,23 @@ class VRT(nn.Module):
         channels = self.config.in_chans
         return torch.cat((clip, self.prior(clip[:, :, :channels], clip[:, :, channels:], on_block)), dim=2)
 
+    @ops.with_pass_backend
+    def filter_groups(self, clip: Tensor, restored: Tensor, on_block: OnBlock = None) -> Tensor:
+        """Return restored frames after the group filter; the frames themselves without one.
+
+        Args:
+            clip: (N, T, C, H, W) float32, C at least 4: RGB, then the noise level.
+            restored: (N, T, 3, H, W) float32.
+            on_block: Called before every chunk of groups; an exception ends the pass.
+
+        Returns:
+            (N, T, 3, H, W) float32.
+        """
+        if not self.config.group_step_px:
+            return restored
+        channels = self.config.in_chans
+        return self.group_filter(clip[:, :, :channels], restored, clip[:, :, channels : channels + 1], on_block)
+
     def flow_frames(self, clip: Tensor) -> Tensor:
         """Return the frames (..., 3, H, W) that flows are estimated on: the prior's, where ``clip`` has them."""
         channels = self.config.in_chans
@@ -171,11 +193,11 @@ class VRT(nn.Module):
     def to_precision(self, dtype: torch.dtype) -> VRT:
         """Cast the weights to ``dtype`` and return self.
 
-        SpyNet, motion deconvolution and the frequency prior stay in float32: flows are positions, spectra have a wide
-        range.
+        SpyNet, motion deconvolution, frequency prior and group filter stay in float32: flows are positions, spectra
+        and covariances have a wide range.
         """
         for name, child in self.named_children():
-            child.to(torch.float32 if name in ("spynet", "deconvolution", "prior") else dtype)
+            child.to(torch.float32 if name in _FLOAT32_PARTS else dtype)
         return self
 
     def _restore(self, clip: Tensor, flows: Flows | None, on_block: OnBlock) -> Tensor:

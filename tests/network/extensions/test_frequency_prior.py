@@ -169,8 +169,8 @@ def test_chunks_and_bands_change_nothing_but_rounding(monkeypatch):
     whole = estimate(frames)
     calls = []
     monkeypatch.setattr(chunking, "budget_bytes", lambda device: 4 << 20)
-    monkeypatch.setattr(chunking, "_PRIOR_BYTES", 1 << 18)
-    assert chunking.prior_band_height(100, 3 * 3 * 20 * 4, REACH_PX) < 80
+    monkeypatch.setattr(chunking, "_BAND_BYTES", 1 << 18)
+    assert chunking.band_height(100, 3 * 3 * 20 * 4, chunking.PRIOR_COPIES, REACH_PX) < 80
     prior = FrequencyPrior(4)
     parts = prior(frames[None], level(frames)[None], lambda: calls.append(1))[0]
     assert_close(parts, whole, rtol=0, atol=2e-5)

@@ -163,7 +163,7 @@ def opponent_colours() -> Tensor:
 
 def _bands(num_frames: int, channels: int, height: int, width: int) -> list[Span]:
     """Return the rows of the bands that are filtered one after another."""
-    band = chunking.prior_band_height(height, 4 * num_frames * channels * width, REACH_PX)
+    band = chunking.band_height(height, 4 * num_frames * channels * width, chunking.PRIOR_COPIES, REACH_PX)
     return [(top, min(top + band, height)) for top in range(0, height, band)]
 
 

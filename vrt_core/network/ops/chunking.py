@@ -16,8 +16,9 @@ from .mode import use_reference
 
 NUM_TAPS = 9
 """Sampling points of a 3x3 deformable convolution."""
-_PRIOR_BYTES, PRIOR_COPIES = 1 << 30, 7
-"""Of the frequency prior: bytes of a band of frames, and copies of them: noisy, pilots, sums and weights."""
+_BAND_BYTES = 1 << 30
+PRIOR_COPIES, GROUP_FILTER_COPIES = 7, 8
+"""Copies of a band of frames: noisy, pilots, sums and weights, results."""
 
 
 def budget_bytes(device: torch.device) -> int:
@@ -114,13 +115,36 @@ def filtered_block_bytes(frames: int, block_frames: int, coefficients: int) -> i
     return 8 * coefficients * 4 * (frames + min(frames, block_frames))
 
 
-def prior_band_height(height: int, row_bytes: int, reach_px: int) -> int:
-    """Return the rows of the bands in which the frequency prior filters frames: whole frames while they fit 1 GiB.
+def patch_row_bytes(candidates: int, frames: int, columns: int) -> int:
+    """Return the bytes of one row of the grid of the patch search: a distance for each candidate.
+
+    Args:
+        candidates: Patches that each one is compared with.
+        frames: T.
+        columns: Places in a row.
+    """
+    return 4 * candidates * frames * columns
+
+
+def group_bytes(group_size: int, channels: int, pixels: int) -> int:
+    """Return the bytes of one group of patches in the group filter: noisy, restored, projected and weighted ones.
+
+    Args:
+        group_size: Patches.
+        channels: Channels of a pixel.
+        pixels: Pixels of a patch.
+    """
+    return 4 * group_size * (8 * channels * pixels + 3 * channels * group_size)
+
+
+def band_height(height: int, row_bytes: int, copies: int, reach_px: int) -> int:
+    """Return the rows of the bands in which a filter takes frames: whole frames while its copies fit 1 GiB.
 
     Args:
         height: H.
         row_bytes: Bytes of one row of all frames and channels.
+        copies: Copies of a band that exist at the same time.
         reach_px: Rows that a band reads on either side; bands are multiples of it.
     """
-    fitting = _PRIOR_BYTES // (PRIOR_COPIES * row_bytes)
+    fitting = _BAND_BYTES // (copies * row_bytes)
     return height if height <= fitting else max((fitting - 2 * reach_px) // reach_px, 2) * reach_px

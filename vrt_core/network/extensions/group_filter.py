@@ -1,0 +1,163 @@
+"""Filter of groups of similar patches, which needs no training: the last step of denoising; not part of the paper.
+
+A patch of 8x8 px is compared with those around it in the same frame and the neighbouring ones, in the frames that the
+network has restored. The most similar ones are a sample of a normal distribution, whose mean and covariance give the
+best linear estimate of each of them from its noisy version (Lebrun, Buades, Morel: "A Nonlocal Bayesian Image Denoising
+Algorithm", SIAM J. Imaging Sciences 2013; for video Arias, Morel, JMIV 2018). Motion needs no flow: a moved patch is
+found where it has moved to.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..ops import chunking
+from ..ops.mode import use_reference
+from ..padding import mirror_pad, padded_size
+from ..tmsa import OnBlock
+from .frequency_prior import opponent_colours
+from .patch_search import NUM_CANDIDATES, PATCH_PX, search
+
+REACH_PX = 32
+"""Distance beyond which no pixel has an influence, rounded up to a multiple of every step."""
+MIN_SIZE_PX = 32
+"""Frames are mirrored to this size, so that every patch has enough neighbours."""
+GROUP_SIZE = 24
+_NOISE_RATIO = 1.6
+"""Assumed noise power, in units of the true one: the covariance of restored patches is too small."""
+_PILOT_ERROR = 1 / 255
+"""Standard deviation of errors of the restored patches that their covariance does not show."""
+
+
+class Groups(NamedTuple):
+    """Patches of some groups; each is its noisy version, then its restored one, (G, 2, C, group, pixels)."""
+
+    patches: Tensor
+    variance: Tensor
+    """Noise variance of each group, (G, 1, 1, 1)."""
+
+
+class GroupFilter(nn.Module):
+    """Estimates clean frames from noisy ones and restored ones. It has no parameters and passes no gradient."""
+
+    opponent: Tensor
+
+    def __init__(self, step_px: int) -> None:
+        """Filter groups of patches like those whose corners are ``step_px`` apart along either axis, 4 or 8."""
+        super().__init__()
+        self.step_px = step_px
+        self.register_buffer("opponent", opponent_colours(), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, clip: Tensor, pilot: Tensor, noise_level: Tensor, on_block: OnBlock = None) -> Tensor:
+        """Return the estimate of a clip.
+
+        Args:
+            clip: Noisy RGB frames, (N, T, 3, H, W) float32, T >= 1.
+            pilot: Restored frames, likewise.
+            noise_level: Standard deviation of the noise in the units of ``clip``, (N, T, 1, H, W).
+            on_block: Called before every strip and every chunk of groups; an exception ends the pass.
+
+        Returns:
+            (N, T, 3, H, W) float32.
+        """
+        out = torch.empty_like(clip)
+        T, C, H, W = clip.shape[1:]
+        height = chunking.band_height(H, 4 * T * C * W, chunking.GROUP_FILTER_COPIES, REACH_PX)
+        with torch.autocast(clip.device.type, enabled=False):
+            for item in range(len(clip)):
+                for top in range(0, H, height):
+                    bottom = min(top + height, H)
+                    rows = slice(max(top - REACH_PX, 0), min(bottom + REACH_PX, H))
+                    parts = (x[item, :, :, rows] for x in (clip, pilot, noise_level))
+                    estimate = self._estimate(*parts, on_block)
+                    out[item, :, :, top:bottom] = estimate[:, :, top - rows.start : bottom - rows.start]
+        return out
+
+    def _estimate(self, clip: Tensor, pilot: Tensor, noise_level: Tensor, on_block: OnBlock) -> Tensor:
+        """Return the estimate of frames (T, 3, H, W)."""
+        T, C, H, W = clip.shape
+        clip, pilot, variance = (self._pad(x) for x in (clip, pilot, noise_level.square()))
+        colours = self.opponent.to(clip.dtype)
+        frames = torch.einsum("ij,ktjhw->thwki", colours, torch.stack((clip, pilot)))  # (T, H', W', 2, 3)
+        height, width = frames.shape[1:3]
+        variances = F.avg_pool2d(variance, PATCH_PX, self.step_px)  # (T, 1, rows, columns)
+        sums = frames.new_zeros(T * height * width, C + 1)  # values, weight
+        guide = frames[..., 1, 0]
+        num_rows = variances.shape[2]
+        strip = chunking.chunk_size(chunking.patch_row_bytes(NUM_CANDIDATES, T, variances.shape[3]), clip.device)
+        for first in range(0, num_rows, strip):
+            if on_block is not None:
+                on_block()
+            rows = first, min(first + strip, num_rows)
+            corners = search(guide, rows, self.step_px, GROUP_SIZE)  # (T * rows * columns, group)
+            variance = variances[:, 0, rows[0] : rows[1]].reshape(-1, 1, 1, 1)
+            size = chunking.chunk_size(chunking.group_bytes(GROUP_SIZE, C, PATCH_PX**2), clip.device)
+            for start in range(0, len(corners), size):
+                if on_block is not None:
+                    on_block()
+                chunk = slice(start, start + size)
+                pixels = corners[chunk, :, None] + _offsets(width, corners)  # (G, group, pixels)
+                patches = frames.view(-1, 2, C)[pixels].permute(0, 3, 4, 1, 2)
+                values, weight = _filter(Groups(patches, variance[chunk]))
+                weighted = torch.cat((values * weight, weight.expand_as(values[:, :1])), dim=1)
+                sums.index_add_(0, pixels.flatten(), weighted.permute(0, 2, 3, 1).reshape(-1, C + 1))
+        estimate = (sums[:, :C] / sums[:, C:]).view(T, height, width, C)
+        return torch.einsum("ij,thwi->tjhw", colours, estimate)[:, :, :H, :W]
+
+    def _pad(self, frames: Tensor) -> Tensor:
+        """Mirror frames (T, C, H, W) so that patches cover them."""
+        for dim in (2, 3):
+            frames = mirror_pad(frames, dim, padded_size(frames.shape[dim], PATCH_PX, MIN_SIZE_PX))
+        return frames
+
+
+def _offsets(width: int, like: Tensor) -> Tensor:
+    """Return the distances of the pixels of a patch from its corner, in frames of a width, (pixels,)."""
+    side = torch.arange(PATCH_PX, device=like.device)
+    return (side[:, None] * width + side).flatten()
+
+
+def _filter(groups: Groups) -> tuple[Tensor, Tensor]:
+    """Return the estimates of the patches of groups, (G, C, group, pixels), and their weights, (G, 1, 1, 1).
+
+    With the restored patches X, less their mean, and the noise variance v, the covariance of clean patches is
+    X'X / N + e^2. Its Wiener filter is v / (v + e^2) times the projection X'(XX' + N (v + e^2))^-1 X, plus the rest.
+    """
+    noisy, restored = groups.patches.unbind(1)
+    mean = restored.mean(dim=2, keepdim=True)  # (G, C, 1, pixels)
+    X, Y = restored - mean, noisy - mean
+    num_patches, num_pixels = X.shape[2:]
+    variance = _NOISE_RATIO * groups.variance
+    level = variance + _PILOT_ERROR**2
+    ratio = variance / level
+    identity = torch.eye(num_patches, dtype=X.dtype, device=X.device)
+    matrix = X @ X.mT + num_patches * level * identity  # (G, C, group, group)
+    if use_reference() or torch.compiler.is_exporting():
+        inverse = _invert(matrix)
+        projected, trace = Y @ X.mT @ inverse @ X, inverse.diagonal(dim1=-2, dim2=-1).sum(dim=-1)[..., None, None]
+    else:
+        factor = torch.linalg.cholesky_ex(matrix)[0]
+        root = torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
+        Z = root @ X
+        projected, trace = (Y @ Z.mT) @ Z, root.square().sum(dim=(-2, -1), keepdim=True)
+    estimate = noisy + ratio * (projected - Y)
+    passed = num_patches * (1 - level * trace)  # what the projection leaves of white noise
+    weight = 1 / ((passed / num_pixels + 1 / num_patches).mean(dim=1, keepdim=True))
+    return estimate, weight
+
+
+def _invert(matrix: Tensor) -> Tensor:
+    """Return the inverse of positive definite matrices (..., n, n) by Gauss-Jordan elimination, which ONNX can do."""
+    n = matrix.shape[-1]
+    augmented = torch.cat((matrix, torch.eye(n, dtype=matrix.dtype, device=matrix.device).expand_as(matrix)), dim=-1)
+    for k in range(n):
+        row = augmented[..., k : k + 1, :] / augmented[..., k : k + 1, k : k + 1]
+        column = augmented[..., k : k + 1]
+        is_pivot = (torch.arange(n, device=matrix.device) == k)[:, None]
+        augmented = torch.where(is_pivot, row, augmented - column * row)
+    return augmented[..., n:]
