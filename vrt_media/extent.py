@@ -40,6 +40,7 @@ class Extent:
         """
         self._video, self._num_packets, self._end = video, 0, Fraction(0)
         self._is_broken_off = False
+        self._last_byte, self._num_bytes = 0, container.size if container.format.name == "yuv4mpegpipe" else 0
         formats = container.format.name.split(",")
         is_declared = any(name in formats for name in DECLARING_FORMATS)
         self._num_declared = None
@@ -62,6 +63,7 @@ class Extent:
             for packet in packets:
                 if packet.size and packet.stream is self._video:
                     self._num_packets += 1
+                    self._last_byte = (packet.pos or 0) + packet.size
                 stamp = packet.pts if packet.pts is not None else packet.dts
                 if packet.size and stamp is not None:
                     unit = as_fraction(packet.time_base, Fraction(1))
@@ -89,7 +91,8 @@ class Extent:
             missing = int((self._declared_video_end - self._video_end) * rate + Fraction(1, 4))
         elif self._declared_end is not None and self._declared_end - self._end > TOLERANCE_SECONDS:
             missing = round((self._declared_end - self._end) * rate)
-        if missing > 0 or self._is_broken_off:
+        ends_in_a_frame = 0 < self._last_byte < self._num_bytes  # y4m, whose last frame libav drops if it is not whole
+        if missing > 0 or self._is_broken_off or ends_in_a_frame:
             damage.add("truncated", self._video_end, max(missing, 1))
 
     def _flush(self) -> Iterator[av.Packet]:

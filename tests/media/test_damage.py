@@ -119,6 +119,16 @@ def test_a_file_that_was_cut_off(tmp_path: Path, suffix: str, codec: str, part: 
     assert abs(len(stamps) + damage["truncated"] + damage.get("repeated", 0) - 100) <= 3
 
 
+@pytest.mark.parametrize(("num_bytes", "truncated"), [(0, 0), (1, 1), (7, 1), (5000, 1)])
+def test_y4m_that_ends_in_a_frame(tmp_path: Path, num_bytes: int, truncated: int) -> None:
+    """Bytes after three whole frames, the head of a frame and its samples."""
+    frame = b"FRAME\n" + bytes(48 * 64 * 3 // 2)
+    clip = tmp_path / "in.y4m"
+    clip.write_bytes(b"YUV4MPEG2 W64 H48 F25:1 Ip C420jpeg\n" + 3 * frame + (2 * frame)[:num_bytes])
+    stamps, damage = read(clip)
+    assert (len(stamps), damage) == (3 + num_bytes // len(frame), {"truncated": 1} if truncated else {})
+
+
 def test_a_zeroed_tail(tmp_path: Path) -> None:
     whole = make_video(tmp_path / "whole.mkv", num_frames=60)
     data = whole.read_bytes()
