@@ -139,7 +139,7 @@ class RunProgress:
 
 
 def _count_steps(restorer: Restorer, num_frames: int | None, height: int, width: int) -> int:
-    """Return the calls of ``check`` in the first pass: prior, flows, the pass itself, warpings and blocks."""
+    """Return the calls of ``check`` in the first pass: filters, flows, the pass itself, warpings, blocks."""
     runner = restorer.runners[0]
     config, num_steps = runner.network.config, 1
     window_frames = getattr(runner, "window_frames", 1)
@@ -147,6 +147,8 @@ def _count_steps(restorer: Restorer, num_frames: int | None, height: int, width:
     if config.prior_step_px:
         size = runner.padded_size(height, width)
         num_steps += runner.network.prior.num_chunks(window_frames, *size, runner.device)
+    if config.group_passes:
+        num_steps += runner.network.group_filter.num_chunks(window_frames, height, width, runner.device)
     if config.uses_flows:
         num_steps += window_frames - 1 + NUM_WARPS
     return num_steps + sum(config.depths)

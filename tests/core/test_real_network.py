@@ -11,7 +11,12 @@ from tests.helpers.fake_restorers import by_windows, random_clip
 from tests.helpers.live_bytes import LiveBytes
 from vrt_core import build_network
 from vrt_core.errors import OutOfMemoryError
-from vrt_core.inference.memory import estimate_flow_memory, estimate_memory, estimate_prior_memory
+from vrt_core.inference.memory import (
+    estimate_flow_memory,
+    estimate_group_filter_memory,
+    estimate_memory,
+    estimate_prior_memory,
+)
 from vrt_core.inference.runner import ModelRunner
 from vrt_core.loading import make_runner
 from vrt_core.models.cards import ModelCard
@@ -48,7 +53,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "pa_frames": 2,
         "nonblind_denoising": True,
         "prior_step_px": 6,
-        "group_step_px": 8,
+        "group_passes": 2,
     },
     "deblur": {**SMALL, "upscale": 1, "pa_frames": 2, "shutters": [0.5, 1.0]},
     "interpolate": {**SMALL, "upscale": 1, "pa_frames": 0},
@@ -213,6 +218,34 @@ def test_estimate_of_the_prior_is_near_and_not_too_low(
     estimate = estimate_prior_memory(network.config, frames, height, width, torch.device("cpu"))
     assert live.peak <= estimate, (live.peak >> 10, estimate >> 10)
     assert estimate - (16 << 20) < 1.5 * live.peak, (live.peak >> 10, estimate >> 10)
+
+
+@pytest.mark.parametrize(
+    ("frames", "height", "width", "band_bytes"),
+    [(6, 96, 96, 1 << 30), (18, 200, 64, 1 << 30), (1, 64, 300, 1 << 30), (2, 600, 100, 1 << 20)],
+)
+def test_estimate_of_the_group_filter_is_near_and_not_too_low(
+    frames: int, height: int, width: int, band_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunking, "_BAND_BYTES", band_bytes)
+    network = build_network(**CONFIGS["prior_groups"])
+    clip = torch.rand(1, frames, 4, height, width)
+    restored = torch.rand(1, frames, 3, height, width)
+    with torch.inference_mode(), LiveBytes() as live:
+        network.filter_groups(clip, restored)
+    estimate = estimate_group_filter_memory(network.config, frames, height, width, torch.device("cpu"))
+    assert live.peak <= estimate, (live.peak >> 10, estimate >> 10)
+    assert estimate - (16 << 20) < 1.3 * live.peak, (live.peak >> 10, estimate >> 10)
+
+
+def test_a_group_filter_that_does_not_fit_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*args: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    restorer = small_restorer("prior_groups")
+    monkeypatch.setattr(restorer.runners[0].network, "filter_groups", run_out)
+    with pytest.raises(OutOfMemoryError, match="the group filter of 2 frames of 30x30 px does not fit; set a smaller"):
+        restorer.restore(random_clip(2, 30, 30), sigma_255=20)
 
 
 def test_a_cache_serves_each_noise_level_with_its_own_flows() -> None:

@@ -22,7 +22,7 @@ SMALL = {  # every branch, few blocks
 KINDS = {
     "denoise": {"upscale": 1, "nonblind_denoising": True},
     "denoise_prior": {"upscale": 1, "nonblind_denoising": True, "prior_step_px": 6},
-    "denoise_groups": {"upscale": 1, "nonblind_denoising": True, "prior_step_px": 6, "group_step_px": 8},
+    "denoise_groups": {"upscale": 1, "nonblind_denoising": True, "prior_step_px": 6, "group_passes": 2},
     "deblur": {"upscale": 1, "shutters": [0.5, 1.0]},
     "sr": {"upscale": 4},
     "sr_two_hops": {"upscale": 2, "pa_frames": 4, "deformable_groups": 4},
@@ -211,7 +211,7 @@ def test_on_block_is_called_before_every_block():
         ({"prior_step_px": 5, "nonblind_denoising": True, "upscale": 1}, "prior_step_px"),
         ({"prior_step_px": 4, "upscale": 1}, "noise level map"),
         ({"prior_step_px": 4, "upscale": 1, "nonblind_denoising": True, "shutters": [0.5]}, "no shutters"),
-        ({"group_step_px": 8, "nonblind_denoising": True, "upscale": 1}, "group_step_px"),
+        ({"group_passes": 1, "nonblind_denoising": True, "upscale": 1}, "group_passes"),
         ({"depths": [], "embed_dims": [], "num_heads": []}, "depths"),
         ({"shutters": [0.5], "pa_frames": 0, "upscale": 1, "img_size": [4, 64, 64]}, "shutters"),
         ({"window": 8}, "unknown network setting 'window'"),

@@ -48,15 +48,17 @@ def test_text_and_bar_move_from_the_first_block(comfy: FakeComfyUI, run: Any) ->
     assert re.fullmatch(r"4/4 frames, [\d.]+ fps", comfy.texts[-1])
 
 
-def test_the_bar_moves_through_a_frequency_prior(comfy: FakeComfyUI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_moves_through_the_filters(comfy: FakeComfyUI, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunking, "budget_bytes", lambda device: 1 << 20)
     model = LoadModel.execute("denoise-fast", "fp32")[0]
     Restore.execute(model, torch.rand(4, 40, 48, 3), cuts="off", **WIDGETS)
     values = [value / total for value, total, _ in comfy.bar]
     assert values == sorted(values)
-    num_chunks = model.parts[0][1].model.prior.num_chunks(4, 40, 48, torch.device("cpu"))
-    assert num_chunks > 4
-    assert len({value for value in values if 0 < value < 1}) == num_chunks
+    network = model.parts[0][1].model
+    size = 4, 40, 48, torch.device("cpu")
+    num_chunks = network.prior.num_chunks(*size), network.group_filter.num_chunks(*size)
+    assert min(num_chunks) > 4
+    assert len({value for value in values if 0 < value < 1}) == sum(num_chunks)
 
 
 def test_passes_of_a_video_are_known_before_they_are_run(comfy: FakeComfyUI) -> None:

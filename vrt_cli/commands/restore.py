@@ -76,7 +76,6 @@ def restore(
         raise typer.Exit
 
     from vrt_jobs.inputs import InputSource, fields_of
-    from vrt_jobs.outputs import is_folder
     from vrt_jobs.request import JobRequest
     from vrt_media.encoding import Encoding, default_codec
 
@@ -84,9 +83,6 @@ def restore(
 
     rate, part = arguments.parse_rate(fps), arguments.parse_crop(crop)
     luma, chroma = arguments.parse_strength(strength)
-    if image_format and output is not None and not is_folder(output):
-        raise typer.BadParameter(f"-o {output} is no folder of images", param_hint="--image-format")
-    codec_options = dict(map(arguments.parse_codec_option, codec_option or ()))
     options = RestoreOptions(
         device=device,
         precision=precision,
@@ -121,7 +117,7 @@ def restore(
                 crf=crf,
                 preset=preset,
                 pix_fmt=pix_fmt,
-                options=codec_options,
+                options=dict(map(arguments.parse_codec_option, codec_option or ())),
                 image_format=image_format,
             ),
             options=options if chroma is None else _with_luma_weights(options, source),
@@ -132,6 +128,7 @@ def restore(
 
     label = Path(model).stem if Path(model).is_file() else model
     session = Session(make_console(soft_wrap=True, highlight=False), label=label, quiet=quiet, json=json)
+    arguments.check_image_format(image_format, output)
     pairs = _pairs(clips, output, out_dir, out_suffix)
     session.run(pairs, make_request, lambda options: _load_restorer(model, options), overwrite=overwrite)
 

@@ -234,3 +234,11 @@ def _decode(data: bytes) -> str:
     """Return the text of a file: UTF-8, or UTF-16 with its mark; bytes of other encodings can be in comments only."""
     is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return data.decode("utf-16" if is_utf_16 else "utf-8-sig", errors="replace")
+
+
+def check_image_format(image_format: str | None, output: str | None) -> None:
+    """Refuse a format of images for an output that is none."""
+    from vrt_jobs.outputs import is_folder
+
+    if image_format and output is not None and not is_folder(output):
+        raise typer.BadParameter(f"-o {output} is no folder of images", param_hint="--image-format")

@@ -193,9 +193,11 @@ def estimate_group_filter_memory(config: VRTConfig, frames: int, height: int, wi
     row_bytes = 4 * frames * config.in_chans * width
     band_height = chunking.band_height(height, row_bytes, chunking.GROUP_FILTER_COPIES, group_filter.REACH_PX)
     band_height = min(band_height + 2 * group_filter.REACH_PX, height + PATCH_PX)
-    columns = max(-(-width // config.group_step_px), 1)
-    strip_bytes = max(chunking.patch_row_bytes(NUM_CANDIDATES, frames, columns), chunking.budget_bytes(device))
-    band_bytes = chunking.GROUP_FILTER_COPIES * row_bytes * band_height + 2 * strip_bytes
+    rows, columns = (-(-side // PATCH_PX) for side in (band_height, width))
+    strip_bytes = chunking.patch_row_bytes(NUM_CANDIDATES, frames, columns)
+    strip_bytes = min(rows * strip_bytes, max(strip_bytes, chunking.budget_bytes(device)))
+    band_bytes = chunking.GROUP_FILTER_COPIES * row_bytes * band_height
+    band_bytes += max(2 * strip_bytes, chunking.budget_bytes(device))
     return 3 * row_bytes * height + band_bytes + _MIN_BYTES
 
 
@@ -238,7 +240,7 @@ def estimate_models_memory(
             peak = max(peak, estimate_flow_memory(config, height, width))
         if config.prior_step_px:
             peak = max(peak, estimate_prior_memory(config, window, height, width, device))
-        if config.group_step_px:
+        if config.group_passes:
             peak = max(peak, estimate_group_filter_memory(config, window, height, width, device))
         height, width = card.scale * height, card.scale * width
     return peak

@@ -28,14 +28,16 @@ class PassCounter:
         self.done = 0
         self.remaining: int | None = None
         """Passes still to come; None where their number is not known."""
-        self._report = report
+        self.report = report
+        """Reports the passes counted so far."""
 
-    def step(self) -> None:
-        """Count one pass."""
+    def step(self, *, is_complete: bool = True) -> None:
+        """Count one pass, and report it if it is complete; else ``report`` is called when it is."""
         self.done += 1
         if self.remaining is not None:
             self.remaining -= 1
-        self._report()
+        if is_complete:
+            self.report()
 
 
 def pass_counters(on_step: OnStep | None, count: int) -> list[PassCounter]:

@@ -154,7 +154,7 @@ class FrameRestorer(ModelRunner):
                 compute = partial(self._executor.flows_between, first, second)
                 flows.append(context.cached(("flows", n, size, frames_read), compute))
             numbers = [n for n in segment if n in weights]
-            computed = segment if self.network.config.group_step_px else numbers  # groups are of all frames
+            computed = segment if self.network.config.group_passes else numbers  # groups are of all frames
             outputs = [n - segment.start for n in computed]
             restored = self._executor.run(clip, flows, outputs, context, numbers=computed, size=size)
             restored = self._executor.filter_groups(clip, restored, context)

@@ -100,7 +100,7 @@ class TileExecutor:
         peak = self._estimate_pass(num_frames, self.tiling(size).tile)
         if self.network.config.prior_step_px:
             peak = max(peak, memory.estimate_prior_memory(self.network.config, num_frames, *size, self.device))
-        if self.network.config.group_step_px:
+        if self.network.config.group_passes:
             peak = max(peak, memory.estimate_group_filter_memory(self.network.config, num_frames, *size, self.device))
         return max(peak, memory.estimate_flow_memory(self.network.config, *size)) if self.network.uses_flows else peak
 
@@ -126,19 +126,16 @@ class TileExecutor:
             restored: The T frames that the network gave, (3, H, W) each.
             context: Cancels.
         """
-        if not self.network.config.group_step_px:
+        if not self.network.config.group_passes:
             return restored
         H, W = restored[0].shape[1:]
-        with (
-            self._no_smaller_tiles(
-                f"the group filter of {len(clip)} frames of {H}x{W} px does not fit; set a smaller window_frames"
-            ),
-            _inference_mode(self.device),
-        ):
-            inputs = (clip[None, ..., :H, :W], torch.stack(restored)[None])
-            noisy, pilot = (x.to(self.device) for x in inputs)
+        reason = f"the group filter of {len(clip)} frames of {H}x{W} px does not fit; set a smaller window_frames"
+        with self._no_smaller_tiles(reason), _inference_mode(self.device):
+            noisy, pilot = clip[None, ..., :H, :W].to(self.device), torch.stack(restored)[None].to(self.device)
             filtered = self.network.filter_groups(noisy, pilot, context.raise_if_cancelled)[0]
-            return [frame.clone() for frame in filtered.to(clip.device)]
+            frames = [frame.clone() for frame in filtered.to(clip.device)]
+        context.counter.report()
+        return frames
 
     def flows_between(self, first: Tensor, second: Tensor) -> PairFlows:
         """Return the flows between two neighbouring padded frames, (C, H, W) each."""
@@ -290,7 +287,7 @@ class TileExecutor:
                 pending.append(partial(sums.add, wait_download, tile))
                 while len(pending) > (0 if is_last else max_pending):
                     pending.popleft()()
-            context.counter.step()
+            context.counter.step(is_complete=not (is_last and self.network.config.group_passes))
 
     def _forward(self, clip: Tensor, flows: Any, context: RunContext) -> Tensor:
         """Run the network, compiled for whole windows only: other lengths are too many to compile for."""

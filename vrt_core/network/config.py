@@ -50,7 +50,7 @@ _RANGES: Mapping[str, _Range] = {
     "middle_flow": _Range(bool, 0, 1),
     "shutters": _Range(float, 0, 1, (0, 16)),
     "prior_step_px": _Range(int, 0, 12),
-    "group_step_px": _Range(int, 0, 8),
+    "group_passes": _Range(int, 0, 4),
 }
 """Ranges far above what any published network has. They bound the work that a config from a stranger's file causes."""
 
@@ -106,9 +106,9 @@ class VRTConfig:
     """Denoising: spacing of the blocks of the frequency prior, in pixels; 0 for none. Flows are estimated on the
     prior's frames, and the network adds to them; the published networks do without. With empty ``depths``, the prior is
     the whole network."""
-    group_step_px: int = 0
-    """Denoising: spacing of the patches whose groups are filtered at the end, in pixels; 0 for no group filter. For
-    networks with a frequency prior; the published networks do without."""
+    group_passes: int = 0
+    """Denoising: passes of the group filter, the last step; 0 for none. For networks with a frequency prior; the
+    published networks do without."""
 
     def __post_init__(self) -> None:
         """Convert lists to tuples and reject impossible sizes."""
@@ -144,20 +144,7 @@ class VRTConfig:
                 f"shutters are for networks that align frames by optical flow (pa_frames 2 or more) and keep their "
                 f"size (upscale 1), not for pa_frames {self.pa_frames} and upscale {self.upscale}"
             )
-        if self.prior_step_px not in (0, 1, 2, 3, 4, 6, 12):
-            raise InputError(f"prior_step_px ({self.prior_step_px}) must be 0 (no prior), 1, 2, 3, 4, 6 or 12 px")
-        can_have_prior = self.nonblind_denoising and self.pa_frames and self.upscale == 1 and self.in_chans == 3
-        if self.prior_step_px and (not can_have_prior or self.shutters):
-            raise InputError(
-                f"prior_step_px ({self.prior_step_px} px) is for networks that denoise RGB frames (in_chans 3) with a "
-                f"noise level map, align them by optical flow (pa_frames 2 or more), keep their size (upscale 1) and "
-                f"have no shutters"
-            )
-        if self.group_step_px not in (0, 4, 8) or (self.group_step_px and not self.prior_step_px):
-            raise InputError(
-                f"group_step_px ({self.group_step_px}) must be 0 (no group filter), or, for networks with a frequency "
-                f"prior, 4 or 8 px"
-            )
+        self._check_filters()
         for dim, heads in zip(self.embed_dims, self.num_heads, strict=True):
             if dim % heads or dim % 4:
                 raise InputError(f"embed_dims ({dim} channels) must be multiples of 4 and of num_heads ({heads})")
@@ -170,6 +157,20 @@ class VRTConfig:
             raise InputError(
                 f"deformable_groups ({self.deformable_groups}) must be a multiple of pa_frames / 2 ({self.num_hops})"
             )
+
+    def _check_filters(self) -> None:
+        """Raise InputError if frequency prior or group filter do not fit the network."""
+        if self.prior_step_px not in (0, 1, 2, 3, 4, 6, 12):
+            raise InputError(f"prior_step_px ({self.prior_step_px}) must be 0 (no prior), 1, 2, 3, 4, 6 or 12 px")
+        can_have_prior = self.nonblind_denoising and self.pa_frames and self.upscale == 1 and self.in_chans == 3
+        if self.prior_step_px and (not can_have_prior or self.shutters):
+            raise InputError(
+                f"prior_step_px ({self.prior_step_px} px) is for networks that denoise RGB frames (in_chans 3) with a "
+                f"noise level map, align them by optical flow (pa_frames 2 or more), keep their size (upscale 1) and "
+                f"have no shutters"
+            )
+        if self.group_passes and not self.prior_step_px:
+            raise InputError(f"group_passes ({self.group_passes}) are for networks with a frequency prior")
 
     def _check_ranges(self) -> None:
         """Raise InputError if a value has another type than its field, or is out of its range."""

@@ -49,8 +49,8 @@ class VRT(nn.Module):
         self.uses_flows = config.uses_flows
         if config.prior_step_px:
             self.prior = FrequencyPrior(config.prior_step_px)
-        if config.group_step_px:
-            self.group_filter = GroupFilter(config.group_step_px)
+        if config.group_passes:
+            self.group_filter = GroupFilter(config.group_passes)
         if not config.depths:
             return
         dim, body_dim = config.embed_dims[0], config.embed_dims[-1]
@@ -170,7 +170,7 @@ class VRT(nn.Module):
         Returns:
             (N, T, 3, H, W) float32.
         """
-        if not self.config.group_step_px:
+        if not self.config.group_passes:
             return restored
         channels = self.config.in_chans
         return self.group_filter(clip[:, :, :channels], restored, clip[:, :, channels : channels + 1], on_block)

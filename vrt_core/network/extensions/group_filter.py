@@ -19,16 +19,17 @@ from ..ops import chunking
 from ..ops.mode import use_reference
 from ..padding import mirror_pad, padded_size
 from ..tmsa import OnBlock
-from .frequency_prior import opponent_colours
+from .frequency_prior import Span, opponent_colours
 from .patch_search import NUM_CANDIDATES, PATCH_PX, search
 
 REACH_PX = 32
-"""Distance beyond which no pixel has an influence, rounded up to a multiple of every step."""
+"""Distance beyond which no pixel has an influence on a pass, rounded up to a multiple of the patches."""
 MIN_SIZE_PX = 32
 """Frames are mirrored to this size, so that every patch has enough neighbours."""
 GROUP_SIZE = 24
-_NOISE_RATIO = 1.6
-"""Assumed noise power, in units of the true one: the covariance of restored patches is too small."""
+_LOST_TEXTURE, _MAX_LOST_RATIO = 16 / 255, 0.6
+"""Noise power assumed beyond the true one, in units of its standard deviation, and at most in units of the true power:
+the covariance of restored patches is too small."""
 _PILOT_ERROR = 1 / 255
 """Standard deviation of errors of the restored patches that their covariance does not show."""
 
@@ -46,10 +47,10 @@ class GroupFilter(nn.Module):
 
     opponent: Tensor
 
-    def __init__(self, step_px: int) -> None:
-        """Filter groups of patches like those whose corners are ``step_px`` apart along either axis, 4 or 8."""
+    def __init__(self, num_passes: int) -> None:
+        """Filter so often, each time with the last result in place of the restored frames."""
         super().__init__()
-        self.step_px = step_px
+        self.num_passes = num_passes
         self.register_buffer("opponent", opponent_colours(), persistent=False)
 
     @torch.no_grad()
@@ -65,55 +66,87 @@ class GroupFilter(nn.Module):
         Returns:
             (N, T, 3, H, W) float32.
         """
-        out = torch.empty_like(clip)
-        T, C, H, W = clip.shape[1:]
-        height = chunking.band_height(H, 4 * T * C * W, chunking.GROUP_FILTER_COPIES, REACH_PX)
         with torch.autocast(clip.device.type, enabled=False):
-            for item in range(len(clip)):
-                for top in range(0, H, height):
-                    bottom = min(top + height, H)
-                    rows = slice(max(top - REACH_PX, 0), min(bottom + REACH_PX, H))
-                    parts = (x[item, :, :, rows] for x in (clip, pilot, noise_level))
-                    estimate = self._estimate(*parts, on_block)
-                    out[item, :, :, top:bottom] = estimate[:, :, top - rows.start : bottom - rows.start]
+            for _ in range(self.num_passes):
+                pilot = torch.stack(
+                    [self._pass(*parts, on_block) for parts in zip(clip, pilot, noise_level, strict=True)]
+                )
+        return pilot
+
+    @torch.no_grad()  # as in a pass: with gradients, chunks are whole bands
+    def num_chunks(self, num_frames: int, height: int, width: int, device: torch.device) -> int:
+        """Return how often ``on_block`` is called for a clip of RGB frames of this size."""
+        total = 0
+        for top, bottom in _bands(num_frames, height, width):
+            rows, columns = _grid(min(bottom + REACH_PX, height) - max(top - REACH_PX, 0), width)
+            for first, last in _strips(num_frames, rows, columns, device):
+                num_groups = num_frames * (last - first) * columns
+                total += 1 + len(chunking.even_chunks(num_groups, _groups_at_once(device)))
+        return self.num_passes * total
+
+    def _pass(self, clip: Tensor, pilot: Tensor, noise_level: Tensor, on_block: OnBlock) -> Tensor:
+        """Return the estimate of frames (T, 3, H, W) after one pass, band by band."""
+        T, _, H, W = clip.shape
+        out = torch.empty_like(clip)
+        for top, bottom in _bands(T, H, W):
+            rows = slice(max(top - REACH_PX, 0), min(bottom + REACH_PX, H))
+            estimate = self._estimate(clip[:, :, rows], pilot[:, :, rows], noise_level[:, :, rows], on_block)
+            out[:, :, top:bottom] = estimate[:, :, top - rows.start : bottom - rows.start]
         return out
 
     def _estimate(self, clip: Tensor, pilot: Tensor, noise_level: Tensor, on_block: OnBlock) -> Tensor:
         """Return the estimate of frames (T, 3, H, W)."""
         T, C, H, W = clip.shape
-        clip, pilot, variance = (self._pad(x) for x in (clip, pilot, noise_level.square()))
+        clip, pilot, variance = (_pad(x) for x in (clip, pilot, noise_level.square()))
         colours = self.opponent.to(clip.dtype)
         frames = torch.einsum("ij,ktjhw->thwki", colours, torch.stack((clip, pilot)))  # (T, H', W', 2, 3)
         height, width = frames.shape[1:3]
-        variances = F.avg_pool2d(variance, PATCH_PX, self.step_px)  # (T, 1, rows, columns)
+        variances = F.avg_pool2d(variance, PATCH_PX)[:, 0]  # (T, rows, columns)
         sums = frames.new_zeros(T * height * width, C + 1)  # values, weight
-        guide = frames[..., 1, 0]
-        num_rows = variances.shape[2]
-        strip = chunking.chunk_size(chunking.patch_row_bytes(NUM_CANDIDATES, T, variances.shape[3]), clip.device)
-        for first in range(0, num_rows, strip):
+        for rows in _strips(T, *variances.shape[1:], clip.device):
             if on_block is not None:
                 on_block()
-            rows = first, min(first + strip, num_rows)
-            corners = search(guide, rows, self.step_px, GROUP_SIZE)  # (T * rows * columns, group)
-            variance = variances[:, 0, rows[0] : rows[1]].reshape(-1, 1, 1, 1)
-            size = chunking.chunk_size(chunking.group_bytes(GROUP_SIZE, C, PATCH_PX**2), clip.device)
-            for start in range(0, len(corners), size):
+            corners = search(frames[..., 1, 0], rows, GROUP_SIZE)  # (T * rows * columns, group)
+            variance = variances[:, rows[0] : rows[1]].reshape(-1, 1, 1, 1)
+            for start, stop in chunking.even_chunks(len(corners), _groups_at_once(clip.device)):
                 if on_block is not None:
                     on_block()
-                chunk = slice(start, start + size)
-                pixels = corners[chunk, :, None] + _offsets(width, corners)  # (G, group, pixels)
+                pixels = corners[start:stop, :, None] + _offsets(width, corners)  # (G, group, pixels)
                 patches = frames.view(-1, 2, C)[pixels].permute(0, 3, 4, 1, 2)
-                values, weight = _filter(Groups(patches, variance[chunk]))
+                values, weight = _filter(Groups(patches, variance[start:stop]))
                 weighted = torch.cat((values * weight, weight.expand_as(values[:, :1])), dim=1)
                 sums.index_add_(0, pixels.flatten(), weighted.permute(0, 2, 3, 1).reshape(-1, C + 1))
         estimate = (sums[:, :C] / sums[:, C:]).view(T, height, width, C)
         return torch.einsum("ij,thwi->tjhw", colours, estimate)[:, :, :H, :W]
 
-    def _pad(self, frames: Tensor) -> Tensor:
-        """Mirror frames (T, C, H, W) so that patches cover them."""
-        for dim in (2, 3):
-            frames = mirror_pad(frames, dim, padded_size(frames.shape[dim], PATCH_PX, MIN_SIZE_PX))
-        return frames
+
+def _bands(num_frames: int, height: int, width: int) -> list[Span]:
+    """Return the rows of the bands that are filtered one after another."""
+    band = chunking.band_height(height, 4 * num_frames * 3 * width, chunking.GROUP_FILTER_COPIES, REACH_PX)
+    return [(top, min(top + band, height)) for top in range(0, height, band)]
+
+
+def _grid(height: int, width: int) -> tuple[int, int]:
+    """Return rows and columns of patches in frames of this size."""
+    rows, columns = (padded_size(size, PATCH_PX, MIN_SIZE_PX) // PATCH_PX for size in (height, width))
+    return rows, columns
+
+
+def _strips(num_frames: int, rows: int, columns: int, device: torch.device) -> list[Span]:
+    """Return the rows of patches whose neighbours are searched at a time."""
+    row_bytes = chunking.patch_row_bytes(NUM_CANDIDATES, num_frames, columns)
+    return chunking.even_chunks(rows, chunking.chunk_size(row_bytes, device))
+
+
+def _groups_at_once(device: torch.device) -> int:
+    """Return the groups that are filtered at a time."""
+    return chunking.chunk_size(chunking.group_bytes(GROUP_SIZE, 3, PATCH_PX**2), device)
+
+
+def _pad(frames: Tensor) -> Tensor:
+    """Mirror frames (T, C, H, W) so that patches cover them."""
+    rows, columns = _grid(*frames.shape[2:])
+    return mirror_pad(mirror_pad(frames, 2, PATCH_PX * rows), 3, PATCH_PX * columns)
 
 
 def _offsets(width: int, like: Tensor) -> Tensor:
@@ -132,7 +165,9 @@ def _filter(groups: Groups) -> tuple[Tensor, Tensor]:
     mean = restored.mean(dim=2, keepdim=True)  # (G, C, 1, pixels)
     X, Y = restored - mean, noisy - mean
     num_patches, num_pixels = X.shape[2:]
-    variance = _NOISE_RATIO * groups.variance
+    variance = groups.variance + torch.minimum(
+        _LOST_TEXTURE * groups.variance.sqrt(), _MAX_LOST_RATIO * groups.variance
+    )
     level = variance + _PILOT_ERROR**2
     ratio = variance / level
     identity = torch.eye(num_patches, dtype=X.dtype, device=X.device)

@@ -1,4 +1,4 @@
-"""Search for the patches of a clip that are most similar to those on a regular grid."""
+"""Search for the patches of a clip that are most similar to those of a grid, which lie side by side."""
 
 from __future__ import annotations
 
@@ -20,24 +20,23 @@ _FAR = 1e3
 """Value beyond the frame, where no patch is similar."""
 
 
-def search(guide: Tensor, rows: tuple[int, int], step_px: int, count: int) -> Tensor:
+def search(guide: Tensor, rows: tuple[int, int], count: int) -> Tensor:
     """Return the places of the patches that are most similar, by their mean squared difference.
 
     Args:
-        guide: Frames to compare, (T, H, W); H and W are at least ``PATCH_PX + SEARCH_PX`` px.
+        guide: Frames to compare, (T, H, W); H and W are multiples of ``PATCH_PX``, at least two.
         rows: First and last row of the grid, [start, stop).
-        step_px: Spacing of the grid.
         count: Patches for each place of the grid, itself among them; at most (SEARCH_PX + 1)^2, which corners have.
 
     Returns:
         (T * rows * columns, count): numbers of the upper left pixels in the clip, which has T * H * W.
     """
     T, H, W = guide.shape
-    top, height = rows[0] * step_px, (rows[1] - rows[0] - 1) * step_px + PATCH_PX
+    top, height = rows[0] * PATCH_PX, (rows[1] - rows[0]) * PATCH_PX
     here = guide[:, top : top + height]
     around = F.pad(guide, (SEARCH_PX,) * 4, value=_FAR)[:, top : top + height + 2 * SEARCH_PX]
     measure = _measure_reference if use_reference() or torch.compiler.is_exporting() else _measure
-    distances = torch.cat([x.flatten(1) for x in measure(here, around, step_px)])  # (candidates, places)
+    distances = torch.cat([x.flatten(1) for x in measure(here, around)])  # (candidates, places)
     distances[NUM_CANDIDATES // 2] = -1.0  # itself, even where all are equal: every pixel gets an estimate
     values, nearest = distances.topk(count, dim=0, largest=False, sorted=False)  # (count, places)
     nearest = torch.where(values < _FAR, nearest, NUM_CANDIDATES // 2)  # if there are too few, as beside NaN
@@ -45,33 +44,32 @@ def search(guide: Tensor, rows: tuple[int, int], step_px: int, count: int) -> Te
     down = nearest // _SIDE % _SIDE - SEARCH_PX
     right = nearest % _SIDE - SEARCH_PX
     frame, row, column = (torch.arange(n, device=guide.device) for n in (T, H, W))
-    corners = (frame[:, None, None] * H + row[top : top + height - PATCH_PX + 1 : step_px, None]) * W
-    corners = corners + column[: W - PATCH_PX + 1 : step_px]  # (T, rows, columns)
+    corners = (frame[:, None, None] * H + row[top : top + height : PATCH_PX, None]) * W
+    corners = corners + column[::PATCH_PX]  # (T, rows, columns)
     corners = corners.flatten() + (frames * H + down) * W + right
     return corners.T
 
 
-def _measure(here: Tensor, around: Tensor, step_px: int) -> Iterator[Tensor]:
+def _measure(here: Tensor, around: Tensor) -> Iterator[Tensor]:
     """Yield the distances to all candidates in each neighbouring frame, (candidates, T, rows, columns).
 
     Args:
         here: Frames, (T, h, W).
         around: These frames with ``SEARCH_PX`` more on every side.
-        step_px: Spacing of the grid.
     """
     T, height, width = here.shape
-    rows, columns = ((size - PATCH_PX) // step_px + 1 for size in (height, width))
+    rows, columns = height // PATCH_PX, width // PATCH_PX
     for dt in range(-SEARCH_FRAMES, SEARCH_FRAMES + 1):
         first, last = max(-dt, 0), min(T - dt, T)  # frames that have this neighbour
         distances = here.new_full((_SIDE**2, T, rows, columns), _FAR**2)
         for n, (dy, dx) in enumerate(product(range(_SIDE), repeat=2) if first < last else ()):
             there = around[first + dt : last + dt, dy : dy + height, dx : dx + width]
             difference = (here[first:last] - there).square_()
-            distances[n, first:last] = F.avg_pool2d(difference[:, None], PATCH_PX, step_px)[:, 0]
+            distances[n, first:last] = F.avg_pool2d(difference[:, None], PATCH_PX)[:, 0]
         yield distances
 
 
-def _measure_reference(here: Tensor, around: Tensor, step_px: int) -> Iterator[Tensor]:
+def _measure_reference(here: Tensor, around: Tensor) -> Iterator[Tensor]:
     """Yield what ``_measure`` does, all shifts of a neighbouring frame at once."""
     T, height, width = here.shape
     for dt in range(-SEARCH_FRAMES, SEARCH_FRAMES + 1):
@@ -79,5 +77,5 @@ def _measure_reference(here: Tensor, around: Tensor, step_px: int) -> Iterator[T
         there = around[(frames + dt).clamp(0, T - 1)]
         exists = ((frames + dt >= 0) & (frames + dt < T)).view(1, T, 1, 1)
         shifted = F.unfold(there[:, None], (height, width)).view(T, height, width, _SIDE**2).movedim(-1, 1)
-        pooled = F.avg_pool2d((here[:, None] - shifted).square(), PATCH_PX, step_px)  # (T, shifts, rows, columns)
+        pooled = F.avg_pool2d((here[:, None] - shifted).square(), PATCH_PX)  # (T, shifts, rows, columns)
         yield torch.where(exists, pooled.transpose(0, 1), torch.full_like(pooled[:1, :1], _FAR**2))
