@@ -52,6 +52,8 @@ class SegmentedJob:
         self._request, self._restorer, self._callbacks = request, restorer, callbacks
         self.folder = JobFolder(Path(request.output))
         self._segment_frames = self._checkpoint_frames = 0
+        self._names: NameOf = str
+        self._device_type = restorer.device.type
         self._is_new = self._has_begun = False
         self.damage: tuple[str, ...] = ()
 
@@ -80,7 +82,7 @@ class SegmentedJob:
         with closing(opened) as reader:
             target = make_target(self._request, reader, self._restorer)
             plan = None if target.is_folder else target.plan_video()
-            names = target.plan_images() if target.is_folder else str
+            self._names = target.plan_images() if target.is_folder else str
             self._segment_frames = self._request.segment_frames or segment_length(self._restorer, plan)
             if plan is not None:
                 target.check_space(plan, copies=2, segment_frames=self._segment_frames)
@@ -88,15 +90,8 @@ class SegmentedJob:
             self._begin(reader, plan, target.image_suffix)
             end = self.folder.read_end()
             gaps = list(self._gaps(None if end is None else end.num_frames))
-            earlier = {} if plan is None else self._read_spills(gaps, plan)
-            make_segment = self._segment_maker(target, plan, names, earlier)
             if gaps:
-                num_finished = self.folder.num_frames + sum(len(spill.stamps) for spill in earlier.values())
-                tell_start(events, self._request, self._restorer, reader, target, num_finished=num_finished)
-                end = self._restore(reader, gaps[0], earlier, make_segment) or end
-        for gap in gaps[1:]:  # after a segment that was damaged on the disk
-            with closing(self._request.source.open(self._restorer.device, on_note=lambda text: None)) as reader:
-                end = self._restore(reader, gap, earlier, make_segment) or end
+                end = self._restore_gaps(reader, target, plan, gaps) or end
         assert end is not None
         events.on_join(len(self.folder.records))
         join(self.folder, self._request, self._restorer.scale, self._restorer.frame_factor)
@@ -115,7 +110,13 @@ class SegmentedJob:
         if old and request.options.tile_px == "auto" and len(old.get("tiles", ())) == len(restorer.runners):
             restorer.use_tiles(*size, [tuple(tile) for tile in old["tiles"]])
         manifest = make_manifest(
-            request, restorer, size, plan, segment_frames=self._segment_frames, image_suffix=image_suffix
+            request,
+            restorer,
+            size,
+            plan,
+            segment_frames=self._segment_frames,
+            image_suffix=image_suffix,
+            device=self._device_type,
         )
         if not old:
             self._is_new = self._has_begun = True
@@ -138,6 +139,21 @@ class SegmentedJob:
             first = index + 1
         if num_frames is None or first * self._segment_frames < num_frames:
             yield first, None
+
+    def _restore_gaps(
+        self, reader: FrameReader, target: OutputTarget, plan: OutputPlan | None, gaps: list[Gap]
+    ) -> End | None:
+        """Restore what is missing; return the end of the clip if it was reached."""
+        earlier = {} if plan is None else self._read_spills(gaps, plan)
+        make_segment = self._segment_maker(target, plan, self._names, earlier)
+        num_finished = self.folder.num_frames + sum(len(spill.stamps) for spill in earlier.values())
+        events = self._callbacks.events
+        tell_start(events, self._request, self._restorer, reader, target, num_finished=num_finished)
+        end = self._restore(reader, gaps[0], earlier, make_segment)
+        for gap in gaps[1:]:  # after a segment that was damaged on the disk
+            with closing(self._request.source.open(self._restorer.device, on_note=lambda text: None)) as again:
+                end = self._restore(again, gap, earlier, make_segment) or end
+        return end
 
     def _read_spills(self, gaps: list[Gap], plan: OutputPlan) -> dict[int, SpillRecord]:
         """Return the frames that are there of the first segment of each gap, by its number."""
@@ -191,6 +207,8 @@ class SegmentedJob:
             self.damage = damage_of(reader)
         if stop is not None:
             return None
+        if self.folder.records:  # a kill before the end was recorded may have left the last segment, which is short
+            num_frames = max(record.first_frame + record.num_frames for record in self.folder.records.values())
         stop_seconds = reader.stop_seconds if isinstance(reader, VideoReader) else None
         end = End(num_frames, None if stop_seconds is None else str(stop_seconds), list(self.damage))
         self.folder.write_end(end)
