@@ -62,6 +62,7 @@ class Dispatcher:
         self._pool, self._queue, self._job, self._accept, self._store = pool, queue, job, accept, store
         self._callbacks, self._num_finished = callbacks, num_finished
         self._writer = ThreadPoolExecutor(1, "vrt-write")
+        self._names: dict[int, str] = {}
         self._idle: set[int] = set()
         self._refused: dict[int, str] = {}
         self._in_work: dict[int, int] = {}
@@ -104,12 +105,13 @@ class Dispatcher:
             self._writer.shutdown()
 
     def _hand_out(self) -> None:
-        limit = IN_FLIGHT_PER_WORKER * max(len(self._pool.names), 1)
-        while self._idle and not self._is_stopping and self.num_in_flight < limit:
-            index = self._queue.take()
-            if index is None:
+        limit = IN_FLIGHT_PER_WORKER * len(self._pool.names)
+        for worker in sorted(self._idle):
+            if self._is_stopping or self.num_in_flight >= limit:
                 return
-            worker = min(self._idle)
+            index = self._queue.take(worker, self._pool.names)
+            if index is None:
+                continue
             self._idle.remove(worker)
             self._in_work[worker] = index
             self._rates.begin(worker)
@@ -142,6 +144,7 @@ class Dispatcher:
             self._on_done(event.worker, event.summary, event.data)
 
     def _on_ready(self, event: WorkerReady) -> None:
+        self._names[event.worker] = self._pool.names[event.worker]
         refusal = self._accept(event)
         if refusal:
             self._refused[event.worker] = refusal
@@ -151,7 +154,7 @@ class Dispatcher:
             self._idle.add(event.worker)
 
     def _on_lost(self, event: WorkerLost) -> None:
-        name = self._pool.names.get(event.worker, f"worker {event.worker}")
+        name = self._name(event.worker)
         self._idle.discard(event.worker)
         self._in_work.pop(event.worker, None)
         self._rates.end(event.worker, 0)
@@ -160,21 +163,23 @@ class Dispatcher:
         after = "it does not come back" if event.is_gone else "it is started again"
         self._note(f"{name} was lost, {after}: {event.reason}")
         if event.index is not None:
-            self._give_back(event.index, f"{name}: {event.reason}")
+            self._give_back(event.index, event.worker, f"{name}: {event.reason}")
 
     def _on_done(self, worker: int, summary: Summary, data: Any) -> None:
+        name = self._name(worker)
         self._in_work.pop(worker, None)
         self._rates.end(worker, summary.num_frames)
         for note in summary.notes:
             self._note(note)
         if summary.error == NO_INPUT:
-            self._share_input()
-            self._give_back(summary.index, None)
+            self._share_input(name)
+            self._give_back(summary.index, worker, None)
         elif summary.error and summary.is_final:
             self._fail(MediaError(summary.error))
         elif summary.error:
+            self._note(f"{name} failed, it is started again: {summary.error}")
             self._pool.restart(worker)
-            self._give_back(summary.index, summary.error)
+            self._give_back(summary.index, worker, f"{name}: {summary.error}")
             return
         elif summary.num_frames:
             self._unwritten[self._writer.submit(self._fetch_and_store, summary, data)] = summary
@@ -191,7 +196,8 @@ class Dispatcher:
             try:
                 future.result()
             except DataLostError as error:
-                self._give_back(summary.index, str(error))
+                self._note(f"segment {summary.index} was lost on its way, it is restored again: {error}")
+                self._give_back(summary.index, -1, str(error))
                 continue
             self._num_finished += summary.num_frames
             self._finish(summary)
@@ -200,9 +206,13 @@ class Dispatcher:
         self.end = self.end or summary.end
         self._queue.finish(summary.index, summary.num_frames, None if summary.end is None else summary.end.num_frames)
 
-    def _give_back(self, index: int, reason: str | None) -> None:
+    def _name(self, worker: int) -> str:
+        """Return the name of a worker, also of one that is gone."""
+        return self._names.get(worker, f"worker {worker}")
+
+    def _give_back(self, index: int, worker: int, reason: str | None) -> None:
         try:
-            self._queue.give_back(index, reason)
+            self._queue.give_back(index, worker, reason)
         except MediaError as error:
             self._fail(error)
 
@@ -212,8 +222,9 @@ class Dispatcher:
             self._note(f"{error}; the segments in work are finished first")
         self._error, self._is_stopping = self._error or error, True
 
-    def _share_input(self) -> None:
+    def _share_input(self, name: str) -> None:
         if not self._job.files:
+            self._note(f"{name} cannot see the input; it is passed on through the object store")
             self._job = replace(self._job, files=self._pool.share(self._job.source))
 
     def _note(self, text: str) -> None:

@@ -6,8 +6,7 @@ container announces, and one more to look for the end; if the clip goes on there
 
 from __future__ import annotations
 
-import heapq
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 
 from vrt_media.clip import MediaError
@@ -44,7 +43,7 @@ class SegmentQueue:
         self._in_work: set[int] = set()
         self._again: list[int] = []
         self._next = 0
-        self._failures: Counter[int] = Counter()
+        self._failures: defaultdict[int, list[int]] = defaultdict(list)  # workers that failed at each
         self._limit: int | None = None
         if expected_frames is not None:  # the last one shows the end, unless it is a whole segment
             self._limit = expected_frames // segment_frames + 1
@@ -57,11 +56,22 @@ class SegmentQueue:
         """Whether the end of the clip is known, and all segments before it are there."""
         return self.num_frames is not None and self._limit is not None and len(self._finished) >= self._limit
 
-    def take(self) -> int | None:
-        """Return the next segment to restore; None if there is none at the moment."""
+    def take(self, worker: int = 0, workers: Iterable[int] = ()) -> int | None:
+        """Return the next segment for a worker; None if there is none at the moment.
+
+        Args:
+            worker: Its number. A segment at which it failed is for others, as long as there are any.
+            workers: Numbers of all workers.
+        """
         if self.is_complete:
             return None
-        index = heapq.heappop(self._again) if self._again else self._take_next()
+        workers = set(workers)
+        for index in sorted(self._again):
+            if worker not in self._failures[index] or workers <= set(self._failures[index]):
+                self._again.remove(index)
+                break
+        else:
+            index = self._take_next()
         if index is not None:
             self._in_work.add(index)
         return index
@@ -90,12 +100,13 @@ class SegmentQueue:
         elif self.num_frames is None and self._limit is not None and index >= self._limit - 1:
             self._limit = None  # the container announced too few
 
-    def give_back(self, index: int, reason: str | None) -> None:
-        """Put a segment back, to be restored by the next worker that is free.
+    def give_back(self, index: int, worker: int = 0, reason: str | None = None) -> None:
+        """Put a segment back, to be restored by another worker.
 
         Args:
             index: Its number.
-            reason: How the worker failed; None if that was not the segment's fault.
+            worker: Number of the worker that had it.
+            reason: How that failed; None if it may get the segment again.
 
         Raises:
             MediaError: If that many workers have failed at it that it must be the cause.
@@ -103,11 +114,11 @@ class SegmentQueue:
         self._in_work.discard(index)
         if self.num_frames is not None and index * self._segment_frames >= self.num_frames:
             return
-        heapq.heappush(self._again, index)
+        self._again.append(index)
         if reason is None:
             return
-        self._failures[index] += 1
-        if self._failures[index] >= MAX_FAILURES:
+        self._failures[index].append(worker)
+        if len(self._failures[index]) >= MAX_FAILURES:
             first = index * self._segment_frames
             raise MediaError(
                 f"segment {index} (output frames {first} to {first + self._segment_frames - 1}) ended "
@@ -117,7 +128,6 @@ class SegmentQueue:
     def _end_at(self, num_frames: int) -> None:
         self.num_frames, self._limit = num_frames, -(-num_frames // self._segment_frames)
         self._again = [index for index in self._again if index < self._limit]
-        heapq.heapify(self._again)
 
 
 def cpu_share(node_cpus: Iterable[int], num_workers: int) -> int:

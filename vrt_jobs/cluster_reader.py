@@ -2,27 +2,21 @@
 
 A worker restores one segment after another, each of later frames. The reader goes on where it is, so that a worker
 decodes a clip once. Frames are never reached by seeking: where files are damaged or time stamps do not rise, the number
-and the stamp of a frame depend on all frames before it.
+and the stamp of a frame depend on all frames before it. Frames for the next segment are held as RGB, not as decoded:
+some decoders leave in a damaged frame what its buffer held before, so buffers must be free as early as in one process.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-import av
+import torch
 
 from vrt_media.clip import FrameReader, TimedFrame, ignore
 from vrt_media.reader import VideoReader
 
 from .one_pass import damage_of
-
-
-class _Decoded(NamedTuple):
-    number: int
-    frame: av.VideoFrame
-    stamp: int | None
 
 
 class PartReader:
@@ -34,13 +28,14 @@ class PartReader:
         is_at_end: Whether the end of the clip was reached.
     """
 
-    def __init__(self, open_reader: Callable[[], FrameReader]) -> None:
+    def __init__(self, open_reader: Callable[[], FrameReader], device: torch.device | str = "cpu") -> None:
         """Open the clip.
 
         Args:
             open_reader: Opens it; called again if a part begins before the frames that are still there.
+            device: Device on which it returns frames.
         """
-        self._open_reader = open_reader
+        self._open_reader, self._device = open_reader, device
         self._open()
 
     def _open(self) -> None:
@@ -48,7 +43,7 @@ class PartReader:
         self.info = self._reader.info
         self.num_frames, self.is_at_end = 0, False
         self._stamps: list[int | None] = []
-        self._held: deque[_Decoded] = deque()
+        self._held: list[tuple[int, TimedFrame]] = []
         reader = self._reader
         self._decoded = reader.decoded_frames(ignore) if isinstance(reader, VideoReader) else None
 
@@ -60,7 +55,7 @@ class PartReader:
             next_first_frame: Number of the first frame of the part after it; frames from there on that are read for
                 this part are held for that one.
         """
-        first_there = self._held[0].number if self._held else len(self._stamps)
+        first_there = self._held[0][0] if self._held else self.num_frames
         if self._decoded is not None and first_frame < first_there:
             self._reader.close()
             self._open()
@@ -83,19 +78,20 @@ class PartReader:
             return
         for stamp in self._stamps[:skip]:
             on_skipped(stamp)
-        held = [item for item in self._held if item.number >= skip]
-        self._held = deque(item for item in held if item.number >= self._hold_from)
-        for item in held:
-            yield TimedFrame(reader.convert(item.frame), item.stamp)
+        held = [item for item in self._held if item[0] >= skip]
+        self._held = [item for item in held if item[0] >= self._hold_from]
+        for _, timed in held:
+            yield TimedFrame(timed.rgb.to(self._device), timed.pts)
         for frame, stamp in self._decoded:  # goes on here with the next part
             number, self.num_frames = self.num_frames, self.num_frames + 1
             self._stamps.append(stamp)
-            if number >= self._hold_from:
-                self._held.append(_Decoded(number, frame, stamp))
             if number < skip:
                 on_skipped(stamp)
-            else:
-                yield TimedFrame(reader.convert(frame), stamp)
+                continue
+            timed = TimedFrame(reader.convert(frame), stamp)
+            if number >= self._hold_from:
+                self._held.append((number, TimedFrame(timed.rgb.cpu(), stamp)))
+            yield timed
         self.is_at_end = True
 
     @property

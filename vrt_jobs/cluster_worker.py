@@ -164,7 +164,8 @@ class SegmentWorker:
                 return None
             self._copy = InputCopy(source, job.identity, job.files, self._fetch)
             source = self._copy.source
-        self._reader = PartReader(lambda: source.open(self._restorer.device, on_note=self.notes.append))
+        device = self._restorer.device
+        self._reader = PartReader(lambda: source.open(device, on_note=self.notes.append), device)
         self._job_key = job.key
         if job.tiles is not None:
             self._restorer.use_tiles(self._reader.info.height, self._reader.info.width, job.tiles)

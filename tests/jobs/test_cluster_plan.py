@@ -79,9 +79,22 @@ def test_a_job_that_lacks_only_the_end_looks_for_it() -> None:
 def test_what_a_lost_worker_had_comes_first() -> None:
     queue = SegmentQueue(16, expected_frames=100)
     assert [queue.take() for _ in range(4)] == [0, 1, 2, 3]
-    queue.give_back(2, "it was killed")
-    queue.give_back(1, "it was killed")
+    queue.give_back(2, 7, "it was killed")
+    queue.give_back(1, 8, "it was killed")
     assert [queue.take() for _ in range(3)] == [1, 2, 4]
+
+
+def test_another_worker_gets_what_a_lost_one_had() -> None:
+    """As long as there is one that has not failed at it."""
+    queue = SegmentQueue(16, expected_frames=100)
+    assert queue.take(1, (0, 1)) == 0
+    queue.give_back(0, 1, "it was killed")
+    assert queue.take(1, (0, 1)) == 1
+    assert queue.take(0, (0, 1)) == 0
+    queue.give_back(0, 0, "it was killed")
+    assert queue.take(1, (0, 1)) == 0
+    queue.give_back(1, 1, "it was killed")
+    assert queue.take(1, (1,)) == 1
 
 
 def test_a_segment_that_ends_three_workers_is_an_error() -> None:
@@ -89,21 +102,21 @@ def test_a_segment_that_ends_three_workers_is_an_error() -> None:
     assert queue.take() == 0
     assert queue.take() == 1
     for _ in range(2):
-        queue.give_back(1, "out of memory")
+        queue.give_back(1, 0, "out of memory")
         assert queue.take() == 1
-    queue.give_back(1, None)  # not its fault
+    queue.give_back(1)  # not its fault
     assert queue.take() == 1
     with pytest.raises(MediaError, match=r"segment 1 \(output frames 16 to 31\) ended 3 workers.*out of memory"):
-        queue.give_back(1, "out of memory")
+        queue.give_back(1, 0, "out of memory")
 
 
 def test_what_lies_behind_the_end_is_not_tried_again() -> None:
     queue = SegmentQueue(16)
     assert [queue.take() for _ in range(3)] == [0, 1, 2]
     queue.finish(1, 4, 20)
-    queue.give_back(2, "it was killed")
+    queue.give_back(2, 0, "it was killed")
     assert queue.take() is None
-    queue.give_back(0, "it was killed")
+    queue.give_back(0, 0, "it was killed")
     assert queue.take() == 0
 
 
