@@ -48,7 +48,7 @@ class ClusterJob(SegmentedJob):
             facts: What they are, as the first of them reports.
         """
         super().__init__(request, restorer, callbacks)
-        self._pool, self._device_type = pool, facts.device
+        self._pool, self._device_type, self._num_threads = pool, facts.device, facts.num_threads
         self._facts: dict[str, Any] = {"device": facts.device, **model_facts(restorer)}
 
     def _begin(self, reader: FrameReader, plan: OutputPlan | None, image_suffix: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vrt_core import Restorer, VRTError
@@ -62,6 +63,8 @@ class WorkerFacts:
     host: str
     device: str
     """Type of its device."""
+    num_threads: int
+    """Threads of torch on a CPU, 0 on other devices."""
     model: Mapping[str, Any]
     """What its frames depend on, as in the manifest."""
 
@@ -110,7 +113,9 @@ class SegmentWorker:
         """
         self.notes: list[str] = []
         self._restorer, self._fetch = load(), fetch
-        self.facts = WorkerFacts(platform.node(), self._restorer.device.type, model_facts(self._restorer))
+        device = self._restorer.device.type
+        num_threads = torch.get_num_threads() if device == "cpu" else 0
+        self.facts = WorkerFacts(platform.node(), device, num_threads, model_facts(self._restorer))
         self.progress = (-1, 0)
         self._job_key = ""
         self._reader: PartReader | None = None

@@ -7,6 +7,8 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
+
 from vrt_core import Restorer
 from vrt_media.clip import FrameReader
 from vrt_media.output_plan import OutputPlan
@@ -54,6 +56,7 @@ class SegmentedJob:
         self._segment_frames = self._checkpoint_frames = 0
         self._names: NameOf = str
         self._device_type = restorer.device.type
+        self._num_threads = torch.get_num_threads() if self._device_type == "cpu" else 0
         self._is_new = self._has_begun = False
         self.damage: tuple[str, ...] = ()
 
@@ -117,6 +120,7 @@ class SegmentedJob:
             segment_frames=self._segment_frames,
             image_suffix=image_suffix,
             device=self._device_type,
+            num_threads=self._num_threads,
         )
         if not old:
             self._is_new = self._has_begun = True
@@ -126,6 +130,11 @@ class SegmentedJob:
         check_same(old, manifest, folder.path, folder.num_frames)
         (folder.path / PARTIAL).unlink(missing_ok=True)
         self._has_begun = True
+        if old.get("threads", self._num_threads) != self._num_threads:
+            lines.append(
+                f"the job began with {count(old['threads'], 'thread')} of torch, and goes on with {self._num_threads}: "
+                f"frames may differ in the last bit from those of one run; OMP_NUM_THREADS sets the number"
+            )
         for line in lines:
             self._callbacks.events.on_warning(line)
 

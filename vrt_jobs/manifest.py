@@ -40,6 +40,7 @@ def make_manifest(
     segment_frames: int,
     image_suffix: str,
     device: str | None = None,
+    num_threads: int = 0,
 ) -> dict[str, Any]:
     """Describe a job.
 
@@ -51,6 +52,7 @@ def make_manifest(
         segment_frames: Output frames of a segment.
         image_suffix: Suffix of the images of a folder.
         device: Type of the device that computes the frames, if it is not that of the restorer.
+        num_threads: Threads of torch that compute them, on which the rounding of a CPU depends; 0 for other devices.
     """
     options, source, asked = request.options, request.source, facts_of(request)
     frames = {name: asked[name] for name in ("start", "frames", "fps", "crop", "deinterlace")}
@@ -60,6 +62,7 @@ def make_manifest(
         "request": asked,
         "scale": restorer.scale,
         "factor": restorer.frame_factor,
+        "threads": num_threads,
         "tiles": [list(tile) for tile in restorer.tile_sizes(*size)],
         "fixed": {
             "input": identify_input(source),

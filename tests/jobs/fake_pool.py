@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.helpers.fake_restorers import fake_restorer, fake_runner
 from tests.helpers.identity import identity_restorer
+from tests.helpers.video_files import make_video
+from tests.helpers.vrt_restore import VrtRestore
+from tests.jobs.jobs import SEGMENTS, SIZE
 from vrt_cli.commands import restore as restore_command
 from vrt_core import Restorer
 from vrt_jobs.callbacks import Callbacks
@@ -151,3 +156,26 @@ def fake_cluster(
     with monkeypatch.context() as patch:
         patch.setattr(restore_command, "_connect", connect)
         yield pool
+
+
+RESTORERS: dict[str, Callable[[], Restorer]] = {
+    "overlapping windows": lambda: fake_restorer(window=12, overlap=3),
+    "interpolation": lambda: Restorer([fake_runner(interpolates=True)]),
+    "chain": lambda: Restorer([fake_runner(scale=2, window=7, overlap=2), fake_runner(interpolates=True)]),
+}
+STAMPS = [n * 40 + (n % 3) * 9 for n in range(70)]
+
+
+def clip_of(tmp_path: Path, num_frames: int = 70) -> Path:
+    """A clip of variable rate with sound."""
+    return make_video(
+        tmp_path / "in.mkv", codec="libx264", num_frames=num_frames, size=SIZE, audio=True, stamps=STAMPS[:num_frames],
+        time_base=Fraction(1, 1000),
+    )  # fmt: skip
+
+
+def whole_file(vrt: VrtRestore, clip: Path, make_restorer: Callable[[], Restorer] = identity_restorer) -> bytes:
+    """The file of one process."""
+    out = clip.with_name("whole.mkv")
+    assert vrt(clip, "-o", out, *SEGMENTS, restorer=make_restorer()).exit_code == 0
+    return out.read_bytes()

@@ -142,8 +142,8 @@ Ray = Annotated[
     _cluster(
         "--ray",
         metavar="[ADDRESS|auto|local]",
-        help="Restore on the workers of a Ray cluster: host:port, the one that runs here (auto, or no value), or one "
-        'that is started here for this job (local). Needs pip install "vrt-restore[jobs]".',
+        help="Restore on workers of a Ray cluster: host:port, the one that runs here (auto, or no value), or one that "
+        "is started for this job (local). Needs the extra jobs.",
     ),
 ]
 Workers = Annotated[
