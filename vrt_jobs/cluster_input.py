@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -86,10 +87,14 @@ class InputCopy:
         """
         key = hashlib.sha256(json.dumps([source.clip, dict(identity)], sort_keys=True).encode()).hexdigest()[:16]
         self._folder = Path(tempfile.gettempdir()) / f"vrt-input-{key}"
-        is_folder = len(files) > 1 or files[0].name != Path(source.clip).name
-        target = self._folder / "images" if is_folder else self._folder / files[0].name
+        names = [file.name for file in files]
+        is_folder = names != [Path(source.clip).name]
+        target = self._folder / ("images" if is_folder else names[0])
         self.source = replace(source, clip=str(target))
         self._folder.mkdir(mode=0o700, exist_ok=True)
+        is_own = not hasattr(os, "getuid") or self._folder.stat().st_uid == os.getuid()
+        if self._folder.is_symlink() or not is_own:
+            raise OSError(f"{self._folder} belongs to another user")
         with FileLock(self._folder / "lock"):
             if is_visible(self.source, identity):
                 return

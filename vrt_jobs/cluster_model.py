@@ -50,7 +50,7 @@ class ClusterModel:
             MediaError: If no worker can load the model.
         """
         restorer = load_here(replace(options, device="cpu"))
-        resources = self._cluster.plan_workers(options.device, self._num_workers)
+        resources = self._cluster.plan_workers(str(options.device), self._num_workers)
         name = str(Path(model).absolute()) if Path(model).is_file() else model
         on_worker = partial(load_restorer, name, replace(options, device=resources.device, sigma_255=None))
         self._end_pool()
