@@ -7,6 +7,7 @@ again elsewhere when their process or machine dies, and carries what they return
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +32,7 @@ MAX_RESTARTS = 10
 OBJECT_STORE_BYTES = 1 << 30
 """Memory for results in a cluster of this machine; Ray puts what is more on the disk."""
 CLOSE_SECONDS, CONNECT_SECONDS = 5.0, 5.0
-ADVICE = "ray start --head starts one, --ray local needs none"
+ADVICE = "ray start --head starts one, which may ask for RAY_AUTH_MODE=token here; --ray local needs none"
 WATCH = "watch"
 """Group of calls that are answered while a segment is in work."""
 
@@ -76,7 +77,7 @@ class RayCluster:
         try:
             context = self._ray.init(address=address, **quiet)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-            raise JobError(f"--ray {address}: no Ray cluster there ({_first_line(error)}); {ADVICE}") from None
+            raise JobError(f"--ray {address}: no Ray cluster there ({_reason(error)}); {ADVICE}") from None
         page = getattr(context, "dashboard_url", "") or ""
         self.dashboard = page if not page or "://" in page else f"http://{page}"
 
@@ -203,7 +204,7 @@ class RayPool:
         try:
             return self._ray.get(data)
         except self._ray.exceptions.RayError as error:
-            raise DataLostError(_first_line(error)) from None
+            raise DataLostError(_reason(error)) from None
 
     def share(self, source: InputSource) -> tuple[SharedFile, ...]:
         """Put an input into the object store."""
@@ -267,9 +268,12 @@ class RayPool:
             if index is None:  # it does not come back
                 self.names.pop(worker, None)
                 self._actors.pop(worker, None)
-                return WorkerLost(worker, None, _first_line(error), is_gone=True)
+                return WorkerLost(worker, None, _reason(error), is_gone=True)
             self._greet(worker)
-            return WorkerLost(worker, index, _first_line(error))
+            return WorkerLost(worker, index, _reason(error))
+        if isinstance(answer, str):
+            self.dismiss(worker)
+            return WorkerLost(worker, None, answer, is_gone=True)
         if isinstance(answer, WorkerFacts):
             self._facts[worker] = answer
             self.names[worker] = f"{answer.host}:{worker}"
@@ -284,12 +288,17 @@ class _Actor:
         import ray
 
         torch.set_num_threads(num_threads)
-        self._worker = SegmentWorker(load, ray.get)
-        collect_logs(self._worker.notes)
+        try:
+            self._worker = SegmentWorker(load, ray.get)
+        except Exception as error:  # noqa: BLE001 (reported by `facts`: Ray would print a traceback)
+            self._error = f"{platform.node()}: {error or type(error).__name__}"
+        else:
+            self._error = ""
+            collect_logs(self._worker.notes)
 
-    def facts(self) -> WorkerFacts:
-        """Return what this worker is."""
-        return self._worker.facts
+    def facts(self) -> WorkerFacts | str:
+        """Return what this worker is, or why it is none."""
+        return self._error or self._worker.facts
 
     def tile_sizes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         """Return the tiles for frames of this size."""
@@ -332,8 +341,8 @@ def _import_ray() -> Any:
     return ray
 
 
-def _first_line(error: BaseException) -> str:
-    """Return the first line of what Ray reports, or of the error behind it."""
-    cause = getattr(error, "cause", None)
-    lines = [line.strip() for line in str(cause or error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def _reason(error: BaseException) -> str:
+    """Return the line of what Ray reports that names the cause, or of the error behind it."""
+    lines = [line.strip() for line in str(getattr(error, "cause", None) or error).splitlines() if line.strip()]
+    causes = [line for line in lines if line.startswith("The actor is dead because")]
+    return [*causes, *lines, type(error).__name__][0]

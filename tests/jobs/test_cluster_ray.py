@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import pytest
 
 from tests.helpers.video_files import make_video
 from tests.jobs.jobs import SIZE
+from vrt_core import load_restorer
+from vrt_jobs.cluster_ray import RayCluster, Resources
+from vrt_media.clip import MediaError
 
 pytest.importorskip("ray", reason="needs Ray: make test-ray")
 
@@ -147,3 +151,15 @@ def test_there_is_no_cluster(tmp_path: Path, clip: Path) -> None:
     done = restore(clip, "-o", tmp_path / "out.mkv", "--ray", "local", "--workers", "1000")
     assert done.returncode == 2
     assert "--workers 1000: the cluster has " in done.stderr
+
+
+def test_a_worker_that_cannot_load_the_model_says_why(tmp_path: Path) -> None:
+    """Weights that are on this machine alone."""
+    cluster = RayCluster("local")
+    try:
+        load = partial(load_restorer, tmp_path / "none.safetensors")
+        pool = cluster.start_pool(Resources(1, "cpu", 1, 0), load)
+        with pytest.raises(MediaError, match=r"no worker could load the model: .*none\.safetensors"):
+            pool.first_facts()
+    finally:
+        cluster.close()
