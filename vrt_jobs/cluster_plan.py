@@ -1,4 +1,4 @@
-"""Order in which the segments of a job are given to workers; integers only.
+"""Order in which the segments of a job are given to workers, and what each worker gets; integers only.
 
 The number of frames of a clip is known when a worker has reached its end. Until then, the segments are those that the
 container announces, and one more to look for the end; if the clip goes on there, further ones.
@@ -7,9 +7,12 @@ container announces, and one more to look for the end; if the clip goes on there
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from vrt_media.clip import MediaError
+
+from .errors import JobError
 
 MAX_FAILURES = 3
 """Workers that a segment may cost; it is taken for the cause then."""
@@ -142,3 +145,41 @@ def cpu_share(node_cpus: Iterable[int], num_workers: int) -> int:
         if sum(number // share for number in cpus) >= num_workers:
             return share
     return 0
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What each worker gets."""
+
+    num_workers: int
+    device: str
+    """cuda or cpu."""
+    cpus: int
+    """Processors, and threads of torch."""
+    gpus: int
+
+
+def plan_workers(nodes: Sequence[tuple[int, int]], device: str, num_workers: int | None) -> Resources:
+    """Return what each worker gets.
+
+    Args:
+        nodes: (processors, GPUs) of each machine.
+        device: auto, cuda or cpu, of each worker.
+        num_workers: Number of workers; None for one for each GPU, or for each machine if there are none.
+
+    Raises:
+        JobError: If there are too few devices.
+    """
+    cpus, gpus = sum(node[0] for node in nodes), sum(node[1] for node in nodes)
+    if device not in ("auto", "cpu", "cuda"):
+        raise JobError(f"--device {device}: with --ray, workers get their devices from Ray; give auto, cpu or cuda")
+    if device == "cuda" or (device == "auto" and gpus):
+        number = gpus if num_workers is None else num_workers
+        if not 0 < number <= gpus:
+            raise JobError(f"--workers {number}: the cluster has {gpus} GPUs, and each worker needs one")
+        return Resources(number, "cuda", max(1, min(node[0] // node[1] for node in nodes if node[1])), 1)
+    number = sum(node[0] > 0 for node in nodes) if num_workers is None else num_workers
+    share = cpu_share((node[0] for node in nodes), number)
+    if not share:
+        raise JobError(f"--workers {number}: the cluster has {cpus} processors, and each worker needs at least one")
+    return Resources(number, "cpu", share, 0)

@@ -12,7 +12,6 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from vrt_core import Restorer
 from vrt_media.clip import MediaError
 
 from .cluster_input import SharedFile, share_input
-from .cluster_plan import cpu_share
+from .cluster_plan import Resources, plan_workers
 from .cluster_pool import DataLostError, PoolEvent, SegmentDone, WorkerLost, WorkerReady
 from .cluster_worker import ClipJob, SegmentData, SegmentWorker, Summary, WorkerFacts, collect_logs
 from .errors import JobError
@@ -35,18 +34,6 @@ CLOSE_SECONDS, CONNECT_SECONDS = 5.0, 5.0
 ADVICE = "ray start --head starts one, which may ask for RAY_AUTH_MODE=token here; --ray local needs none"
 WATCH = "watch"
 """Group of calls that are answered while a segment is in work."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What each worker gets."""
-
-    num_workers: int
-    device: str
-    """cuda or cpu."""
-    cpus: int
-    """Processors, and threads of torch."""
-    gpus: int
 
 
 class RayCluster:
@@ -82,15 +69,7 @@ class RayCluster:
         self.dashboard = page if not page or "://" in page else f"http://{page}"
 
     def plan_workers(self, device: str, num_workers: int | None) -> Resources:
-        """Return what each worker gets.
-
-        Args:
-            device: auto, cuda or cpu, of each worker.
-            num_workers: Number of workers; None for one for each GPU, or for each machine if there are none.
-
-        Raises:
-            JobError: If the cluster has too few devices.
-        """
+        """Return what each worker gets, as `plan_workers` does for the machines of the cluster."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         return plan_workers([(int(n.get("CPU", 0)), int(n.get("GPU", 0))) for n in nodes], device, num_workers)
 
@@ -101,23 +80,6 @@ class RayCluster:
     def close(self) -> None:
         """Disconnect; end the cluster if it was started here."""
         self._ray.shutdown()
-
-
-def plan_workers(nodes: Sequence[tuple[int, int]], device: str, num_workers: int | None) -> Resources:
-    """Return what each worker gets on these machines, each of (processors, GPUs); see `RayCluster.plan_workers`."""
-    cpus, gpus = sum(node[0] for node in nodes), sum(node[1] for node in nodes)
-    if device not in ("auto", "cpu", "cuda"):
-        raise JobError(f"--device {device}: with --ray, workers get their devices from Ray; give auto, cpu or cuda")
-    if device == "cuda" or (device == "auto" and gpus):
-        number = gpus if num_workers is None else num_workers
-        if not 0 < number <= gpus:
-            raise JobError(f"--workers {number}: the cluster has {gpus} GPUs, and each worker needs one")
-        return Resources(number, "cuda", max(1, min(node[0] // node[1] for node in nodes if node[1])), 1)
-    number = sum(node[0] > 0 for node in nodes) if num_workers is None else num_workers
-    share = cpu_share((node[0] for node in nodes), number)
-    if not share:
-        raise JobError(f"--workers {number}: the cluster has {cpus} processors, and each worker needs at least one")
-    return Resources(number, "cpu", share, 0)
 
 
 class RayPool:

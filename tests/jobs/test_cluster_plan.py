@@ -2,8 +2,7 @@
 
 import pytest
 
-from vrt_jobs.cluster_plan import SegmentQueue, cpu_share
-from vrt_jobs.cluster_ray import Resources, plan_workers
+from vrt_jobs.cluster_plan import Resources, SegmentQueue, cpu_share, plan_workers
 from vrt_jobs.errors import JobError
 from vrt_media.clip import MediaError
 

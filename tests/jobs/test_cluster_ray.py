@@ -15,7 +15,8 @@ import pytest
 from tests.helpers.video_files import make_video
 from tests.jobs.jobs import SIZE
 from vrt_core import load_restorer
-from vrt_jobs.cluster_ray import RayCluster, Resources
+from vrt_jobs.cluster_plan import Resources
+from vrt_jobs.cluster_ray import RayCluster
 from vrt_media.clip import MediaError
 
 pytest.importorskip("ray", reason="needs Ray: make test-ray")
