@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -49,15 +50,16 @@ class ClusterModel:
             JobError: If the cluster has too few devices.
             MediaError: If no worker can load the model.
         """
-        restorer = load_here(replace(options, device="cpu"))
         resources = self._cluster.plan_workers(str(options.device), self._num_workers)
-        name = str(Path(model).absolute()) if Path(model).is_file() else model
+        restorer = _load_for_planning(load_here, options)
+        parts = [model] if Path(model).is_file() else model.split("+")
+        name = "+".join(str(Path(part).absolute()) if Path(part).is_file() else part for part in parts)
         on_worker = partial(load_restorer, name, replace(options, device=resources.device, sigma_255=None))
         self._end_pool()
         self._start = partial(self._cluster.start_pool, resources, on_worker)
         precision = PRECISIONS[self._facts().model["precision"]]
         if precision != PRECISIONS[str(restorer.dtype).removeprefix("torch.")]:
-            restorer = load_here(replace(options, device="cpu", precision=precision))
+            restorer = _load_for_planning(load_here, replace(options, precision=precision))
         return restorer
 
     def make_job(self, request: JobRequest, restorer: Restorer, callbacks: Callbacks) -> ClusterJob:
@@ -90,3 +92,14 @@ class ClusterModel:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
+
+
+def _load_for_planning(load: Callable[[RestoreOptions], Restorer], options: RestoreOptions) -> Restorer:
+    """Load a model on the CPU, without warnings that a CPU is slow in this precision: it computes nothing."""
+    log = logging.getLogger("vrt_core")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        return load(replace(options, device="cpu"))
+    finally:
+        log.setLevel(level)
