@@ -2,6 +2,7 @@
 #   make demo       restore a clip with the shipped models
 #   make test       run the fast tests, one thread in each of two processes; TESTS=tests/core for a part of them
 #   make test-slow  run the tests that take minutes
+#   make test-ray   install Ray, and run the tests of clusters
 #   make lint       ruff and pyright
 #   make format     fix what ruff can fix
 #   make wheel      build the package
@@ -12,7 +13,7 @@ READY   := $(VENV)/.ready
 WORKERS := 2
 UV      := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test test-slow lint format wheel clean
+.PHONY: demo test test-slow test-ray lint format wheel clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -23,6 +24,14 @@ test: $(READY)
 
 test-slow: $(READY)
 	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -m slow -o timeout=0 -o faulthandler_timeout=0
+
+test-ray: $(READY)
+ifneq ($(UV),)
+	uv pip install --python $(VENV)/bin/python --editable '.[jobs]'
+else
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[jobs]'
+endif
+	$(BIN)/python -m pytest tests/jobs/test_cluster_ray.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -16,6 +17,8 @@ from vrt_media.clip import ClipInfo
 
 from .progress import FrameProgress
 
+MAX_NAMED_WORKERS = 4
+"""Workers whose rates are shown one by one."""
 PROGRESS_SECONDS = 1.0
 """Time between two JSON objects of progress."""
 
@@ -50,6 +53,7 @@ class TextReporter(Reporter):
         """
         self._console, self._label, self._quiet = console, label, quiet
         self._bar = FrameProgress(console, label=label, total=None, quiet=quiet)
+        self._dashboard = ""
 
     def __enter__(self) -> "TextReporter":
         self._bar.__enter__()
@@ -74,6 +78,13 @@ class TextReporter(Reporter):
     def on_step(self, done: int, total: int | None) -> None:
         """Count network passes."""
         self._bar.on_step(done, total)
+
+    def on_workers(self, dashboard: str, fps: Mapping[str, float]) -> None:
+        """Show the rates beside the bar; print the address of the page once."""
+        if dashboard != self._dashboard:
+            self._dashboard = dashboard
+            self._say(f"dashboard: {dashboard}")
+        self._bar.show(describe_rates(fps))
 
     def on_join(self, num_segments: int) -> None:
         """Show it."""
@@ -103,7 +114,7 @@ class TextReporter(Reporter):
 
 
 class JsonReporter(Reporter):
-    """One JSON object a line on standard error: start, progress, segment, warning, left_out, done, error.
+    """One JSON object a line on standard error: start, progress, segment, workers, warning, left_out, done, error.
 
     Numbers of frames count output frames from the start of the clip; `seconds` is the time since this run began.
     """
@@ -149,6 +160,10 @@ class JsonReporter(Reporter):
         """Print which frames are safe."""
         self._print("segment", index=index, first_frame=first_frame, frames=num_frames)
 
+    def on_workers(self, dashboard: str, fps: Mapping[str, float]) -> None:
+        """Print the page of the cluster, and the rate of each worker."""
+        self._print("workers", dashboard=dashboard, fps={name: round(rate, 4) for name, rate in fps.items()})
+
     def on_left_out(self, text: str) -> None:
         """Print it."""
         self._print("left_out", message=text)
@@ -181,6 +196,15 @@ def print_json(kind: str, **facts: Any) -> None:
     """Print one object on standard error."""
     sys.stderr.write(json.dumps({"type": kind, **facts}) + "\n")
     sys.stderr.flush()
+
+
+def describe_rates(fps: Mapping[str, float]) -> str:
+    """Return the rates of workers, by name; of many, their number and the slowest and fastest rate."""
+    if not fps:
+        return "workers start"
+    if len(fps) <= MAX_NAMED_WORKERS:
+        return ", ".join(f"{name} {rate:.2f} fps" for name, rate in sorted(fps.items()))
+    return f"{len(fps)} workers, {min(fps.values()):.2f} to {max(fps.values()):.2f} fps each"
 
 
 def describe(info: ClipInfo) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import typer
@@ -22,6 +23,8 @@ from .errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, exit_code_of, is_expe
 from .interrupt import Interrupt
 from .reporters import JsonLogHandler, JsonReporter, Reporter, TextReporter, print_json
 
+JobMaker = Callable[[JobRequest, Restorer, Callbacks], SegmentedJob | OnePass]
+"""Makes the job of a request, with a model that is loaded."""
 SIGNAL_CODES = 128
 """Exit codes from here on stand for signals."""
 
@@ -32,7 +35,9 @@ class Session:
     A clip that fails does not stop the others.
     """
 
-    def __init__(self, console: Console, *, label: str, quiet: bool, json: bool) -> None:
+    def __init__(
+        self, console: Console, *, label: str, quiet: bool, json: bool, make_job: JobMaker | None = None
+    ) -> None:
         """Prepare the reports.
 
         Args:
@@ -40,8 +45,10 @@ class Session:
             label: Name of the model.
             quiet: Whether to show only what went wrong.
             json: Whether to print JSON objects instead of lines for people.
+            make_job: Makes a job for the workers of a cluster; None to restore in this process.
         """
         self._console, self._label, self._quiet, self._json = console, label, quiet, json
+        self._make_job, self._unit = make_job or _make_local_job, "segments" if make_job else "window"
         if json:
             logging.basicConfig(handlers=[JsonLogHandler()], force=True)
 
@@ -115,13 +122,10 @@ class Session:
         request = make_request(clip, output)
         restorer = load(request.options)
         with Interrupt(patient=request.can_continue) as interrupt, reporter:
-            callbacks = Callbacks(reporter, _Check(interrupt, reporter), interrupt.raise_if_requested)
-            if request.can_continue:
-                job = SegmentedJob(request, restorer, callbacks)
-                with job.folder:
-                    result = self._watch(job, reporter, interrupt)
-            else:
-                result = self._watch(OnePass(request, restorer, callbacks), reporter, interrupt)
+            callbacks = Callbacks(reporter, _Check(interrupt, reporter, self._unit), interrupt.raise_if_requested)
+            job = self._make_job(request, restorer, callbacks)
+            with job.folder if isinstance(job, SegmentedJob) else nullcontext():
+                result = self._watch(job, reporter, interrupt)
         if result is None:
             return interrupt.exit_code
         reporter.on_done(result)
@@ -166,14 +170,19 @@ class Session:
             self._console.print(line, markup=False)
 
 
+def _make_local_job(request: JobRequest, restorer: Restorer, callbacks: Callbacks) -> SegmentedJob | OnePass:
+    """Return a job of this process."""
+    return (SegmentedJob if request.can_continue else OnePass)(request, restorer, callbacks)
+
+
 class _Check:
     """Raises `Cancelled` if the job is to stop at once; says once that a signal was received."""
 
-    def __init__(self, interrupt: Interrupt, reporter: Reporter) -> None:
-        self._interrupt, self._reporter, self._is_announced = interrupt, reporter, False
+    def __init__(self, interrupt: Interrupt, reporter: Reporter, unit: str) -> None:
+        self._interrupt, self._reporter, self._unit, self._is_announced = interrupt, reporter, unit, False
 
     def __call__(self) -> None:
         self._interrupt.raise_if_cancelled()
         if self._interrupt.is_requested and not self._is_announced:
             self._is_announced = True
-            self._reporter.on_warning("stopping after the window in work; Ctrl-C again stops at once")
+            self._reporter.on_warning(f"stopping after the {self._unit} in work; Ctrl-C again stops at once")

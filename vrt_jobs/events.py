@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vrt_media.clip import ClipInfo
@@ -39,6 +40,9 @@ class JobEvents:
 
     def on_segment(self, index: int, first_frame: int, num_frames: int) -> None:
         """A segment was finished, and will not be restored again; called in the thread that writes."""
+
+    def on_workers(self, dashboard: str, fps: Mapping[str, float]) -> None:
+        """Workers of a cluster are at work; called with the address of its page, "" for none, and the rate of each."""
 
     def on_left_out(self, text: str) -> None:
         """A thing that the output cannot hold."""

@@ -7,6 +7,8 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
+
 from vrt_core import Restorer
 from vrt_media.clip import FrameReader
 from vrt_media.output_plan import OutputPlan
@@ -52,6 +54,9 @@ class SegmentedJob:
         self._request, self._restorer, self._callbacks = request, restorer, callbacks
         self.folder = JobFolder(Path(request.output))
         self._segment_frames = self._checkpoint_frames = 0
+        self._names: NameOf = str
+        self._device_type = restorer.device.type
+        self._num_threads = torch.get_num_threads() if self._device_type == "cpu" else 0
         self._is_new = self._has_begun = False
         self.damage: tuple[str, ...] = ()
 
@@ -80,7 +85,7 @@ class SegmentedJob:
         with closing(opened) as reader:
             target = make_target(self._request, reader, self._restorer)
             plan = None if target.is_folder else target.plan_video()
-            names = target.plan_images() if target.is_folder else str
+            self._names = target.plan_images() if target.is_folder else str
             self._segment_frames = self._request.segment_frames or segment_length(self._restorer, plan)
             if plan is not None:
                 target.check_space(plan, copies=2, segment_frames=self._segment_frames)
@@ -88,15 +93,8 @@ class SegmentedJob:
             self._begin(reader, plan, target.image_suffix)
             end = self.folder.read_end()
             gaps = list(self._gaps(None if end is None else end.num_frames))
-            earlier = {} if plan is None else self._read_spills(gaps, plan)
-            make_segment = self._segment_maker(target, plan, names, earlier)
             if gaps:
-                num_finished = self.folder.num_frames + sum(len(spill.stamps) for spill in earlier.values())
-                tell_start(events, self._request, self._restorer, reader, target, num_finished=num_finished)
-                end = self._restore(reader, gaps[0], earlier, make_segment) or end
-        for gap in gaps[1:]:  # after a segment that was damaged on the disk
-            with closing(self._request.source.open(self._restorer.device, on_note=lambda text: None)) as reader:
-                end = self._restore(reader, gap, earlier, make_segment) or end
+                end = self._restore_gaps(reader, target, plan, gaps) or end
         assert end is not None
         events.on_join(len(self.folder.records))
         join(self.folder, self._request, self._restorer.scale, self._restorer.frame_factor)
@@ -115,7 +113,14 @@ class SegmentedJob:
         if old and request.options.tile_px == "auto" and len(old.get("tiles", ())) == len(restorer.runners):
             restorer.use_tiles(*size, [tuple(tile) for tile in old["tiles"]])
         manifest = make_manifest(
-            request, restorer, size, plan, segment_frames=self._segment_frames, image_suffix=image_suffix
+            request,
+            restorer,
+            size,
+            plan,
+            segment_frames=self._segment_frames,
+            image_suffix=image_suffix,
+            device=self._device_type,
+            num_threads=self._num_threads,
         )
         if not old:
             self._is_new = self._has_begun = True
@@ -125,6 +130,11 @@ class SegmentedJob:
         check_same(old, manifest, folder.path, folder.num_frames)
         (folder.path / PARTIAL).unlink(missing_ok=True)
         self._has_begun = True
+        if old.get("threads", self._num_threads) != self._num_threads:
+            lines.append(
+                f"the job began with {count(old['threads'], 'thread')} of torch, and goes on with {self._num_threads}: "
+                f"frames may differ in the last bit from those of one run; OMP_NUM_THREADS sets the number"
+            )
         for line in lines:
             self._callbacks.events.on_warning(line)
 
@@ -138,6 +148,21 @@ class SegmentedJob:
             first = index + 1
         if num_frames is None or first * self._segment_frames < num_frames:
             yield first, None
+
+    def _restore_gaps(
+        self, reader: FrameReader, target: OutputTarget, plan: OutputPlan | None, gaps: list[Gap]
+    ) -> End | None:
+        """Restore what is missing; return the end of the clip if it was reached."""
+        earlier = {} if plan is None else self._read_spills(gaps, plan)
+        make_segment = self._segment_maker(target, plan, self._names, earlier)
+        num_finished = self.folder.num_frames + sum(len(spill.stamps) for spill in earlier.values())
+        events = self._callbacks.events
+        tell_start(events, self._request, self._restorer, reader, target, num_finished=num_finished)
+        end = self._restore(reader, gaps[0], earlier, make_segment)
+        for gap in gaps[1:]:  # after a segment that was damaged on the disk
+            with closing(self._request.source.open(self._restorer.device, on_note=lambda text: None)) as again:
+                end = self._restore(again, gap, earlier, make_segment) or end
+        return end
 
     def _read_spills(self, gaps: list[Gap], plan: OutputPlan) -> dict[int, SpillRecord]:
         """Return the frames that are there of the first segment of each gap, by its number."""
@@ -191,6 +216,8 @@ class SegmentedJob:
             self.damage = damage_of(reader)
         if stop is not None:
             return None
+        if self.folder.records:  # a kill before the end was recorded may have left the last segment, which is short
+            num_frames = max(record.first_frame + record.num_frames for record in self.folder.records.values())
         stop_seconds = reader.stop_seconds if isinstance(reader, VideoReader) else None
         end = End(num_frames, None if stop_seconds is None else str(stop_seconds), list(self.damage))
         self.folder.write_end(end)

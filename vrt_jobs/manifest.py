@@ -39,6 +39,8 @@ def make_manifest(
     *,
     segment_frames: int,
     image_suffix: str,
+    device: str | None = None,
+    num_threads: int = 0,
 ) -> dict[str, Any]:
     """Describe a job.
 
@@ -49,6 +51,8 @@ def make_manifest(
         plan: Output, None for a folder of images.
         segment_frames: Output frames of a segment.
         image_suffix: Suffix of the images of a folder.
+        device: Type of the device that computes the frames, if it is not that of the restorer.
+        num_threads: Threads of torch that compute them, on which the rounding of a CPU depends; 0 for other devices.
     """
     options, source, asked = request.options, request.source, facts_of(request)
     frames = {name: asked[name] for name in ("start", "frames", "fps", "crop", "deinterlace")}
@@ -58,21 +62,29 @@ def make_manifest(
         "request": asked,
         "scale": restorer.scale,
         "factor": restorer.frame_factor,
+        "threads": num_threads,
         "tiles": [list(tile) for tile in restorer.tile_sizes(*size)],
         "fixed": {
-            "input": _identify_input(source),
+            "input": identify_input(source),
             **{name: value for name, value in frames.items() if name != "fps" or source.reads_images},
-            "model": {"name": restorer.name, "sha256": weights_digest(restorer)},
-            "precision": str(restorer.dtype).removeprefix("torch."),
-            "device": restorer.device.type,
-            "windows": [[runner.window_frames, runner.overlap_frames] for runner in restorer.runners],
+            **model_facts(restorer),
+            "device": device or restorer.device.type,
             **{name: _plain(getattr(options, name)) for name in COMPARED_OPTIONS},
             "segment_frames": segment_frames,
             "output_name": Path(request.output).name,
             "output": None if plan is None else _describe(plan),
             "images": image_suffix if plan is None else None,
-            "versions": {"vrt": __version__, "torch": torch.__version__, "PyAV": av.__version__},
         },
+    }
+
+
+def model_facts(restorer: Restorer) -> dict[str, Any]:
+    """Return what the frames of a model depend on, with the versions of the libraries that compute and encode them."""
+    return {
+        "model": {"name": restorer.name, "sha256": weights_digest(restorer)},
+        "precision": str(restorer.dtype).removeprefix("torch."),
+        "windows": [[runner.window_frames, runner.overlap_frames] for runner in restorer.runners],
+        "versions": {"vrt": __version__, "torch": torch.__version__, "PyAV": av.__version__},
     }
 
 
@@ -144,7 +156,8 @@ def weights_digest(restorer: Restorer) -> str:
     return content.hexdigest()
 
 
-def _identify_input(source: InputSource) -> dict[str, Any]:
+def identify_input(source: InputSource) -> dict[str, Any]:
+    """Return what tells the content of an input from others."""
     path = Path(source.clip)
     if not source.reads_images:
         return identify(path)

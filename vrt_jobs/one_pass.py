@@ -83,15 +83,16 @@ def tell_start(
     target: OutputTarget,
     *,
     num_finished: int = 0,
+    device: str | None = None,
 ) -> None:
-    """Report the start of a restoration."""
+    """Report the start of a restoration; `device` is what computes, if it is not that of the restorer."""
     total = reader.info.num_frames
     events.on_start(
         Start(
             input=request.source.clip,
             output=request.output,
             model=restorer.name,
-            device=str(restorer.device),
+            device=device or str(restorer.device),
             info=reader.info,
             description=target.description,
             num_frames=None if total is None else total * restorer.frame_factor,

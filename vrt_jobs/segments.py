@@ -139,10 +139,14 @@ class ImageSegment:
 
     def write(self, rgb: Tensor, pts: int) -> None:
         """Write one image; images have no time stamps."""
+        self.store(encode_image(rgb, self._suffix, self._pix_fmt))
+
+    def store(self, data: bytes) -> None:
+        """Write one image that is encoded."""
         name = f"{self._names(self._first_frame + len(self._files))}{self._suffix}"
         file = DurableFile(self._path / name, self._folder.disk)
         try:
-            file.write(encode_image(rgb, self._suffix, self._pix_fmt))
+            file.write(data)
             file.publish()
         except BaseException:
             file.discard()
@@ -256,6 +260,31 @@ class JobWriter:
         self._segment.clear()
         self._segment = None
         self._on_segment(record)
+
+
+def store_packets(
+    folder: JobFolder, index: int, first_frame: int, packets: Sequence[EncodedPacket], extradata: str
+) -> Record:
+    """Write a segment that is encoded; return its record.
+
+    Args:
+        folder: Job.
+        index: Number of the segment.
+        first_frame: Number of its first output frame.
+        packets: Its packets, in the order of decoding.
+        extradata: Digest of the codec's headers.
+    """
+    name = f"{index:06d}.packets"
+    file = DurableFile(folder.segments / name, folder.disk)
+    try:
+        for packet in packets:
+            file.write(packet.data)
+        file.publish()
+    except BaseException:
+        file.discard()
+        raise
+    facts = [(packet.pts, packet.dts, len(packet.data), packet.is_keyframe) for packet in packets]
+    return Record(index, first_frame, len(packets), {name: file.sha256}, facts, extradata)
 
 
 def record_of_spill(folder: JobFolder, index: int, first_frame: int, plan: MuxPlan) -> Record | None:

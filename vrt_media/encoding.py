@@ -7,18 +7,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import av
+import torch
 
 from .chroma import chroma_factors
 from .clip import MediaError
 
+THREADS = "4"
+"""Threads of every encoder, on every machine: the bytes of x264 and x265 depend on their number."""
 DEFAULTS: Mapping[str, Mapping[str, str]] = {
-    "libx264": {"crf": "16", "preset": "medium"},
+    "libx264": {"crf": "16", "preset": "medium", "thread_type": "frame"},
     "libx265": {"crf": "18", "preset": "medium", "x265-params": "log-level=error"},
     "libsvtav1": {"crf": "24", "preset": "6"},
     "libvpx-vp9": {"crf": "20", "b": "0", "row-mt": "1"},
     "prores_ks": {"profile": "3"},
 }
 """Settings of common encoders; all others get libav's defaults."""
+
+X264_ASM = "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"
+"""Instruction sets of processors with AVX-512, without it, by x264's names."""
 
 Y4M_FORMATS = (
     *("yuv420p", "yuv422p", "yuv444p", "gray", "yuv411p"),
@@ -63,7 +69,19 @@ class Encoding:
                 raise MediaError(
                     f"--codec {self.codec} has no option {name!r}; ffmpeg -h encoder={self.codec} lists those it has"
                 )
-        return {**DEFAULTS.get(self.codec, {}), **options}
+        return {"threads": THREADS, **DEFAULTS.get(self.codec, {}), **options}
+
+
+def reproducible(codec: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings with which an encoder gives the same bytes each time, on this processor as on others.
+
+    x264's code for AVX-512 reads memory that it has not set where the number of macroblocks in a row is no multiple of
+    8 (720x576, 854x480). All its other code computes the same as plain C.
+    """
+    if codec not in ("libx264", "libx264rgb") or torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return dict(settings)
+    params = ":".join(filter(None, (X264_ASM, settings.get("x264-params"))))
+    return {**settings, "x264-params": params}
 
 
 def find_encoder(name: str) -> av.Codec:

@@ -22,7 +22,7 @@ from .attachments import MIME_TYPES, Attachment, add_cover
 from .audio import CopiedTrack, EncodedTrack, Track, is_copied
 from .clip import MediaError
 from .colour import FULL, LIMITED, Colour
-from .encoding import find_encoder
+from .encoding import find_encoder, reproducible
 from .matroska import LayoutError, set_display_size
 from .mp4 import hide_empty_videos, lengthen_first_video
 from .scheduling import unchanged_scheduling
@@ -239,7 +239,8 @@ def _add_video(container: OutputContainer, plan: MuxPlan) -> VideoStream:
     if plan.codec == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # errors only: it writes to standard error directly
     try:
-        stream = cast(VideoStream, container.add_stream(plan.codec, rate=plan.rate, options=dict(plan.settings)))
+        options = reproducible(plan.codec, plan.settings)
+        stream = cast(VideoStream, container.add_stream(plan.codec, rate=plan.rate, options=options))
     except ValueError as error:
         if isinstance(error, FFmpegError):
             raise

@@ -104,9 +104,8 @@ class VideoReader:
             self.is_hdr = int(getattr(self._video.codec_context, "color_trc", 0) or 0) in HDR_TRANSFERS
             if self._trim.start_seconds:
                 self._container.seek(int(self._trim.start_seconds / self._unit), stream=self._video)
-            self._extent = Extent(
-                self._container, self._video, self.copied_streams, is_whole=not self._trim.start_seconds
-            )
+            is_whole = not self._trim.start_seconds
+            self._extent = Extent(self._container, self._video, self.copied_streams, is_whole=is_whole)
             self._holes = HoleWatch()
             self._packets = self._extent.watch(self._demux())
             self._early: list[av.Packet] = []  # packets read before `frames` is called
@@ -153,6 +152,14 @@ class VideoReader:
         Raises:
             MediaError: If a frame has another size than the first, or if there is damage and it is not tolerated.
         """
+        for number, (frame, stamp) in enumerate(self.decoded_frames(on_packet)):
+            if number < skip:
+                on_skipped(stamp)
+            else:
+                yield TimedFrame(self.convert(frame), stamp)
+
+    def decoded_frames(self, on_packet: Callable[[av.Packet], object]) -> Iterator[tuple[av.VideoFrame, int | None]]:
+        """Iterate over the frames as `frames` does, each with its time stamp, for `convert`."""
         cut, gaps = self._cut(on_packet), GapWatch()
         for packet in self._early:
             cut.push(packet)
@@ -165,16 +172,11 @@ class VideoReader:
             frame, pts = item
             if pts is not None:
                 gaps.push(pts)
-                if last is not None and pts > last:
-                    duration = pts - last
+                duration = pts - last if last is not None and pts > last else duration
                 last = pts
                 if max_frames is not None:
                     cut.advance(pts * self._unit)
-            stamp = None if pts is None else pts - zero
-            if num_frames < skip:
-                on_skipped(stamp)
-            else:
-                yield TimedFrame(self._upright(frame), stamp)
+            yield frame, None if pts is None else pts - zero
             num_frames += 1
             item = None if num_frames == max_frames else next(self._decoded, None)
         gaps.report(self.damage, self._unit, has_holes=self._holes.num_bytes > 0)
@@ -202,8 +204,7 @@ class VideoReader:
 
     def stop(self) -> None:
         """End `frames` soon, if it waits for data from standard input; any thread may call this."""
-        file = getattr(self._container.file, "file", None)
-        if isinstance(file, StandardInput):
+        if isinstance(file := getattr(self._container.file, "file", None), StandardInput):
             file.stop()
 
     def close(self) -> None:
@@ -291,7 +292,8 @@ class VideoReader:
             if packet.size and packet.stream is not self._video:
                 yield packet
 
-    def _upright(self, frame: av.VideoFrame) -> torch.Tensor:
+    def convert(self, frame: av.VideoFrame) -> torch.Tensor:
+        """Return a decoded frame as (3, H, W), upright and cropped."""
         rgb = read_rgb(frame, self.info.colour, device=self._device)  # (3, h, w)
         rgb = upright(rgb, frame)  # (3, H, W)
         height, width = self._frame_size

@@ -79,8 +79,8 @@ def test_damaged_files(tmp_path: Path, vrt: VrtRestore, suffix: str, codec: str)
         if result.exit_code not in (0, 1, 3):
             faults.append((seed, f"exit code {result.exit_code}"))
         is_whole = not out.exists() or count_frames(out) >= NUM_FRAMES
-        is_told = result.exit_code != 0 or "its time stamps have gaps" in result.stderr or suffix in UNDECLARED
-        if not (is_whole or is_told):
+        is_reported = result.exit_code != 0 or "its time stamps have gaps" in result.stderr or suffix in UNDECLARED
+        if not (is_whole or is_reported):
             faults.append((seed, f"{count_frames(out)} frames"))
         if result.exit_code in (0, 3) and {*folder.iterdir()} != {clip, out}:
             faults.append((seed, f"left over: {sorted(path.name for path in folder.iterdir())}"))

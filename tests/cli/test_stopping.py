@@ -21,7 +21,7 @@ from vrt_media.reader import VideoReader
 ROOT = Path(__file__).parents[2]
 TIMEOUT_SECONDS = 120
 SIZE = (96, 128)
-"""Of frames whose files are compared; x264 encodes smaller ones by memory that it has not set."""
+"""Of frames whose files are compared."""
 
 
 def start(*arguments: str | Path, pause_at: int) -> subprocess.Popen[str]:

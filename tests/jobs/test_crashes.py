@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="need
 ROOT = Path(__file__).parents[2]
 NUM_FRAMES = 40
 SIZE = (96, 128)
-"""Of frames; x264 encodes smaller ones by memory that it has not set, each time otherwise."""
+"""Of frames."""
 STEP = 7
 """Operations by which each run comes further than the one before."""
 

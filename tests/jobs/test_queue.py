@@ -17,6 +17,7 @@ FIELDS = {
     "start": "input output model device width height pix_fmt output_format frames finished_frames",
     "progress": "frames of fps remaining_seconds",
     "segment": "index first_frame frames",
+    "workers": "dashboard fps",
     "warning": "message",
     "left_out": "message",
     "done": "output frames damage",

@@ -1,7 +1,9 @@
 """`vrt restore`: restores videos and folders of images."""
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +17,14 @@ from . import restore_arguments as arguments
 
 if TYPE_CHECKING:  # at run time, imported where needed: `vrt --help` does not load torch
     from vrt_core import Restorer
+    from vrt_jobs.cluster_model import ClusterModel
     from vrt_jobs.inputs import InputSource
     from vrt_jobs.request import JobRequest
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(restore)
+    app.command(cls=arguments.RestoreCommand)(restore)
 
 
 def restore(
@@ -57,6 +60,8 @@ def restore(
     overwrite: arguments.Overwrite = False,
     restart: arguments.Restart = False,
     segment_frames: arguments.SegmentFrames = None,
+    ray: arguments.Ray = None,
+    workers: arguments.Workers = None,
     quiet: arguments.Quiet = False,
     json: arguments.Json = False,
     config: arguments.Config = None,
@@ -83,6 +88,9 @@ def restore(
 
     rate, part = arguments.parse_rate(fps), arguments.parse_crop(crop)
     luma, chroma = arguments.parse_strength(strength)
+    arguments.check_image_format(image_format, output)
+    codec_options = dict(map(arguments.parse_codec_option, codec_option or ()))
+    encoding = Encoding(crf=crf, preset=preset, pix_fmt=pix_fmt, options=codec_options, image_format=image_format)
     options = RestoreOptions(
         device=device,
         precision=precision,
@@ -112,14 +120,7 @@ def restore(
             source=source,
             output=out,
             model=model,
-            encoding=Encoding(
-                codec=codec or default_codec(out),
-                crf=crf,
-                preset=preset,
-                pix_fmt=pix_fmt,
-                options=dict(map(arguments.parse_codec_option, codec_option or ())),
-                image_format=image_format,
-            ),
+            encoding=replace(encoding, codec=codec or default_codec(out)),
             options=options if chroma is None else _with_luma_weights(options, source),
             overwrite=overwrite,
             segment_frames=segment_frames,
@@ -127,10 +128,11 @@ def restore(
         )
 
     label = Path(model).stem if Path(model).is_file() else model
-    session = Session(make_console(soft_wrap=True, highlight=False), label=label, quiet=quiet, json=json)
-    arguments.check_image_format(image_format, output)
     pairs = _pairs(clips, output, out_dir, out_suffix)
-    session.run(pairs, make_request, lambda options: _load_restorer(model, options), overwrite=overwrite)
+    session = partial(Session, make_console(soft_wrap=True, highlight=False), label=label, quiet=quiet, json=json)
+    with _connect(ray, workers) as cluster:
+        run = session(make_job=None if cluster is None else cluster.make_job).run
+        run(pairs, make_request, partial(_load, model, cluster), overwrite=overwrite)
 
 
 def _pairs(clips: list[str], output: str | None, out_dir: Path | None, suffix: str | None) -> list[tuple[str, str]]:
@@ -147,6 +149,28 @@ def _pairs(clips: list[str], output: str | None, out_dir: Path | None, suffix: s
     out_dir.mkdir(parents=True, exist_ok=True)
     inputs = expand_inputs(clips)
     return list(zip(inputs, outputs_in(out_dir, inputs, suffix), strict=True))
+
+
+@contextmanager
+def _connect(ray: str | None, workers: int | None) -> "Iterator[ClusterModel | None]":
+    """Connect to the cluster that is asked for, if any."""
+    if ray is None:
+        if workers is not None:
+            raise typer.BadParameter("there are workers with --ray only", param_hint="--workers")
+        yield None
+        return
+    from vrt_jobs.cluster_model import ClusterModel
+    from vrt_jobs.cluster_ray import RayCluster
+
+    with closing(ClusterModel(RayCluster(ray), workers)) as cluster:
+        yield cluster
+
+
+def _load(model: str, cluster: "ClusterModel | None", options: RestoreOptions) -> "Restorer":
+    """Load the model here, or on the workers of a cluster."""
+    if cluster is None:
+        return _load_restorer(model, options)
+    return cluster.load(model, options, partial(_load_restorer, model))
 
 
 def _with_luma_weights(options: RestoreOptions, source: "InputSource") -> RestoreOptions:

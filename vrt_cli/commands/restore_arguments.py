@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
 from vrt_core import MAX_SIGMA_255, OPTIONS
 
@@ -36,6 +37,10 @@ def _input(help: str, **facts: Any) -> Any:
 
 def _output(*flags: str, help: str, **facts: Any) -> Any:
     return typer.Option(*flags, help=help, rich_help_panel="Output", **facts)
+
+
+def _cluster(*flags: str, help: str, **facts: Any) -> Any:
+    return typer.Option(*flags, help=help, rich_help_panel="Cluster", **facts)
 
 
 Clip = Annotated[
@@ -132,8 +137,35 @@ SegmentFrames = Annotated[
         help="Frames of a segment, which begins with a keyframe; 250 or fewer.",
     ),
 ]
+Ray = Annotated[
+    str | None,
+    _cluster(
+        "--ray",
+        metavar="[ADDRESS|auto|local]",
+        help="Restore on workers of a Ray cluster: host:port, the one that runs here (auto, or no value), or one that "
+        "is started for this job (local). Needs the extra jobs.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    _cluster(
+        "--workers", min=1, metavar="COUNT", help="Workers on the cluster: one for each GPU, else for each machine."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard error, for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
+
+
+class RestoreCommand(TyperCommand):
+    """The command, with a value that may be left out: `--ray` alone is `--ray auto`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Add the value."""
+        words = [*args, "-"]
+        ends = [n for n, word in enumerate(words[:-1]) if word == "--ray" and words[n + 1].startswith("-")]
+        for n in reversed(ends):
+            args = [*args[: n + 1], "auto", *args[n + 1 :]]
+        return super().parse_args(ctx, args)
 
 
 def parse_codec_option(text: str) -> tuple[str, str]:
