@@ -20,6 +20,8 @@ from .timeline import as_fraction
 DECLARING_FORMATS = ("matroska", "mov", "avi", "asf", "flv", "mxf")
 """Formats whose header has the duration; for others, libav computes it from what is there."""
 TIMED_KINDS = ("video", "audio", "subtitle")
+MAX_START_SECONDS = Fraction(1, 2)
+"""Time at which Matroska files begin at the latest: their writers let them begin at 0."""
 TOLERANCE_SECONDS = Fraction(1, 5)
 """By how much a declared duration may be longer than what is there; headers are rounded."""
 
@@ -42,6 +44,7 @@ class Extent:
         self._is_broken_off = False
         self._last_byte, self._num_bytes = 0, container.size if container.format.name == "yuv4mpegpipe" else 0
         formats = container.format.name.split(",")
+        self._start = Fraction(container.start_time or 0, av.time_base) if is_whole and "matroska" in formats else 0
         is_declared = any(name in formats for name in DECLARING_FORMATS)
         self._num_declared = None
         if video.frames and is_whole and ("mov" in formats or "avi" in formats):
@@ -84,6 +87,9 @@ class Extent:
         Raises:
             MediaError: If there are any, and damage is not tolerated.
         """
+        if self._start > MAX_START_SECONDS:
+            start = f"{float(self._start):.3f} s"
+            damage.on_note(f"{damage.name}: its first frame is at {start}; some may be lost before it")
         missing, rate = 0, average_rate(self._video)
         if self._num_declared is not None:
             missing = self._num_declared - self._num_packets

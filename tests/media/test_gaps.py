@@ -2,6 +2,7 @@
 
 import random
 import re
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -70,3 +71,13 @@ def test_frames_of_a_damaged_cluster_are_damage(tmp_path: Path) -> None:
     assert len(notes) == 1
     with pytest.raises(MediaError, match="is damaged"):
         [*VideoReader(clip, strict=True).frames(lambda packet: None)]
+
+
+@pytest.mark.parametrize(("first", "is_noted"), [(0, False), (400, False), (1280, True)])
+def test_matroska_that_begins_late(tmp_path: Path, first: int, is_noted: bool) -> None:
+    """A damaged header can hide the first clusters."""
+    stamps = [first + 40 * n for n in range(6)]
+    clip = make_video(tmp_path / "in.mkv", num_frames=6, stamps=stamps, time_base=Fraction(1, 1000))
+    notes: list[str] = []
+    assert sum(1 for _ in VideoReader(clip, on_note=notes.append).frames(lambda packet: None)) == 6
+    assert notes == ([f"{clip}: its first frame is at 1.280 s; some may be lost before it"] if is_noted else [])
