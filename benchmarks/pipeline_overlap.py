@@ -5,8 +5,9 @@
 A lossy video is read, restored and encoded with x264 by the code of the command line. "wait" stands for a network on a
 device of its own: for every window the CPU is idle for ``--ms`` a frame, as with a GPU, so the cost of reading and
 encoding shows without one. A model computes on the cores that also encode: there the work adds up and only waiting can
-be saved. "Network alone" restores frames in memory and drops the results. "In turn" does the same work in one thread.
-Runs of the three alternate; times are medians, ratios the median of the ratios of each run.
+be saved. "Network alone" restores frames in memory and drops the results. "In one pass" is what `vrt restore` does with
+pipes, "in segments" what it does with files (models only). "In turn" does the work of one pass in one thread. Runs
+alternate; times are medians, ratios the median of the ratios of each run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from fractions import Fraction
 from itertools import batched
 from pathlib import Path
 from typing import Any
@@ -29,9 +31,14 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from vrt_core import load_restorer  # noqa: E402
+from vrt_core import RestoreOptions, Restorer, load_restorer  # noqa: E402
+from vrt_jobs.callbacks import Callbacks  # noqa: E402
+from vrt_jobs.events import JobEvents  # noqa: E402
+from vrt_jobs.inputs import InputSource  # noqa: E402
+from vrt_jobs.job import SegmentedJob  # noqa: E402
 from vrt_jobs.outputs import OutputTarget  # noqa: E402
 from vrt_jobs.pipeline import run  # noqa: E402
+from vrt_jobs.request import JobRequest  # noqa: E402
 from vrt_media.encoding import Encoding  # noqa: E402
 from vrt_media.reader import VideoReader  # noqa: E402
 from vrt_media.timeline import Timeline  # noqa: E402
@@ -45,6 +52,10 @@ class WaitingRestorer:
 
     def __init__(self, window: int, seconds: float) -> None:
         self.window, self.seconds = window, seconds
+
+    def first_frame_needed(self, first_output: int) -> int:
+        """Return the frame itself."""
+        return first_output
 
     def stream(self, frames: Iterable[Tensor], **options: Any) -> Iterator[Tensor]:
         """Yield the frames unchanged."""
@@ -101,50 +112,67 @@ def time_job(job: Callable[..., Any], clip: Path, restorer: Any, options: dict[s
         return time.perf_counter() - start
 
 
+def time_segments(clip: Path, restorer: Restorer, options: dict[str, Any]) -> float:
+    """Return the wall seconds of a job in segments, from a closed source to a finished file."""
+    with tempfile.TemporaryDirectory() as folder:
+        request = JobRequest(
+            source=InputSource(clip=str(clip), rate=Fraction(24)),
+            output=f"{folder}/out.mkv",
+            encoding=Encoding(),
+            options=RestoreOptions(sigma_255=options["sigma_255"], cuts="off", tile_px=0),
+        )
+        start = time.perf_counter()
+        job = SegmentedJob(request, restorer, Callbacks(JobEvents()))
+        with job.folder:
+            job.run()
+        return time.perf_counter() - start
+
+
 def main() -> None:
-    """Compare the three and print a table row."""
+    """Compare them and print a table row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="wait", help="wait, or the name of a model")
     parser.add_argument("--ms", type=float, default=60, help="time for a frame with --network wait")
     parser.add_argument("--window", type=int, default=16, help="frames in a window with --network wait")
     parser.add_argument("--size", default="360x640", help="frame, HxW")
     parser.add_argument("--frames", type=int, default=90, help="length of the clip")
-    parser.add_argument("--runs", type=int, default=5, help="runs of each of the three")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each")
     args = parser.parse_args()
     H, W = (int(x) for x in args.size.split("x"))
     options: dict[str, Any] = {"cuts": "off"}
     if args.network == "wait":
         restorer: Any = WaitingRestorer(args.window, args.ms / 1000)
     else:
-        restorer = load_restorer(args.network, device="cpu", tile_px=0)
+        restorer = load_restorer(args.network, device="cpu", tile_px=0, cuts="off")
         options["sigma_255"] = 10.0 if restorer.needs_sigma else None
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mkv"
         make_clip(clip, args.frames, H, W)
         with closing(VideoReader(clip)) as reader:
             clip_frames = [frame.rgb for frame in reader.frames(lambda packet: None)]
-        seconds: dict[str, list[float]] = {"alone": [], "overlapped": [], "in turn": []}
+        seconds: dict[str, list[float]] = {"network alone": [], "in one pass": [], "in turn": []}
+        if args.network != "wait":
+            seconds["in segments"] = []
         list(restorer.stream(clip_frames[:12], **options))  # warm-up
         for _ in range(args.runs):
             start = time.perf_counter()
             for _frame in restorer.stream(clip_frames, **options):
                 pass
-            seconds["alone"].append(time.perf_counter() - start)
-            seconds["overlapped"].append(time_job(run, clip, restorer, options))
+            seconds["network alone"].append(time.perf_counter() - start)
+            seconds["in one pass"].append(time_job(run, clip, restorer, options))
             seconds["in turn"].append(time_job(run_in_turn, clip, restorer, options))
+            if "in segments" in seconds:
+                seconds["in segments"].append(time_segments(clip, restorer, options))
             print("  ", {name: round(runs[-1], 2) for name, runs in seconds.items()}, file=sys.stderr)
-    medians = {name: statistics.median(runs) for name, runs in seconds.items()}
-    ratios = {
-        name: statistics.median(b / a for a, b in zip(seconds["alone"], seconds[name], strict=True))
-        for name in ("overlapped", "in turn")
-    }
-    print("| network | clip | runs | network alone s | vrt restore s | ratio | in turn s | ratio |")
-    print("|---|---|---|---|---|---|---|---|")
-    print(
-        f"| {args.network} | {args.frames}x{args.size} | {args.runs} | {medians['alone']:.2f} "
-        f"| {medians['overlapped']:.2f} | {ratios['overlapped']:.3f} "
-        f"| {medians['in turn']:.2f} | {ratios['in turn']:.3f} |"
-    )
+    others = [name for name in seconds if name != "network alone"]
+    print("| network | clip | runs | network alone s |", *(f"{name} s | ratio |" for name in others))
+    print("|---" * (4 + 2 * len(others)) + "|")
+    alone = statistics.median(seconds["network alone"])
+    row = f"| {args.network} | {args.frames}x{args.size} | {args.runs} | {alone:.2f} |"
+    for name in others:
+        ratio = statistics.median(b / a for a, b in zip(seconds["network alone"], seconds[name], strict=True))
+        row += f" {statistics.median(seconds[name]):.2f} | {ratio:.3f} |"
+    print(row)
 
 
 if __name__ == "__main__":

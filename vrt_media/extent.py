@@ -42,7 +42,7 @@ class Extent:
         """
         self._video, self._num_packets, self._end = video, 0, Fraction(0)
         self._is_broken_off = False
-        self._last_byte, self._num_bytes = 0, container.size if container.format.name == "yuv4mpegpipe" else 0
+        self._last_byte, self._num_bytes = 0, (container.size or 0) if container.format.name == "yuv4mpegpipe" else 0
         formats = container.format.name.split(",")
         self._start = Fraction(container.start_time or 0, av.time_base) if is_whole and "matroska" in formats else 0
         is_declared = any(name in formats for name in DECLARING_FORMATS)
