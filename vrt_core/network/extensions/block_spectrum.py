@@ -8,7 +8,6 @@ blocks in time that it belongs to. The transform is orthonormal: white noise has
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -183,8 +182,11 @@ def time_windows(num_frames: int, like: Tensor) -> list[TimeWindow]:
 def _time_window(first: int, length: int, num_frames: int, like: Tensor) -> TimeWindow:
     sources = [_mirror(n, num_frames) for n in range(first, first + length)]
     frames = range(min(sources), max(sources) + 1)
-    copies = like.new_tensor([[float(n == frame) for frame in frames] for n in sources])  # (length, frames)
-    cosine, sine = (like.new_tensor(matrix) for matrix in _dft(length))  # (length, length)
+    mirrored = torch.arange(first, first + length, device=like.device) % (2 * num_frames)
+    mirrored = torch.minimum(mirrored, 2 * num_frames - 1 - mirrored)
+    copies = mirrored[:, None] == torch.arange(frames.start, frames.stop, device=like.device)
+    copies = copies.to(like.dtype)  # (length, frames)
+    cosine, sine = _dft(length, like)
     real_input, imaginary_input = torch.cat((cosine, -sine)), torch.cat((sine, cosine))
     outputs = slice(max(first, 0), min(first + length, num_frames))
     inside = slice(outputs.start - first, outputs.stop - first)
@@ -197,12 +199,11 @@ def _time_window(first: int, length: int, num_frames: int, like: Tensor) -> Time
     )
 
 
-@lru_cache(maxsize=4)
-def _dft(length: int) -> tuple[list[list[float]], list[list[float]]]:
-    """Return the cosines and sines of the orthonormal DFT."""
-    phase = [[2 * math.pi * k * n / length for n in range(length)] for k in range(length)]
-    cosine = [[math.cos(x) / math.sqrt(length) for x in row] for row in phase]
-    return cosine, [[math.sin(x) / math.sqrt(length) for x in row] for row in phase]
+def _dft(length: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the cosines and sines of the orthonormal DFT, (length, length) each."""
+    n = torch.arange(length, device=like.device)
+    phase = 2 * math.pi / length * (n[:, None] * n % length).to(like.dtype)
+    return phase.cos() / math.sqrt(length), phase.sin() / math.sqrt(length)
 
 
 def _mirror(n: int, num_frames: int) -> int:
