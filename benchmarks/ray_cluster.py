@@ -139,8 +139,8 @@ def worker_processes() -> list[int]:
 
 def store_bytes() -> int:
     """Return what lies in the object store."""
-    import ray
-    from ray._private.internal_api import node_stats  # no public function tells
+    import ray  # pyright: ignore[reportMissingImports]
+    from ray._private.internal_api import node_stats  # no public function tells  # pyright: ignore[reportMissingImports]
 
     (node,) = ray.nodes()
     stats = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"])

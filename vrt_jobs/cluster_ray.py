@@ -247,7 +247,7 @@ class _Actor:
     """A worker as an actor."""
 
     def __init__(self, load: Callable[[], Restorer], num_threads: int) -> None:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
 
         torch.set_num_threads(num_threads)
         try:
@@ -296,8 +296,8 @@ def _check_address(address: str) -> None:
 
 def _import_ray() -> Any:
     try:
-        import ray
-        import ray.exceptions
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.exceptions  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise JobError(f'--ray needs Ray ({error}): pip install "vrt-restore[jobs]"') from None
     return ray

@@ -70,7 +70,7 @@ def test_frames_of_a_damaged_cluster_are_damage(tmp_path: Path) -> None:
     assert re.fullmatch(rf"{number} frames \(from 0\.\d+ s on\) should be there: a part of the file .*", line)
     assert len(notes) == 1
     with pytest.raises(MediaError, match="is damaged"):
-        [*VideoReader(clip, strict=True).frames(lambda packet: None)]
+        list(VideoReader(clip, strict=True).frames(lambda packet: None))
 
 
 @pytest.mark.parametrize(("first", "is_noted"), [(0, False), (400, False), (1280, True)])

@@ -102,8 +102,9 @@ class GroupFilter(nn.Module):
         frames = torch.einsum("ij,ktjhw->thwki", colours, torch.stack((clip, pilot)))  # (T, H', W', 2, 3)
         height, width = frames.shape[1:3]
         variances = F.avg_pool2d(variance, PATCH_PX)[:, 0]  # (T, rows, columns)
+        num_rows, num_columns = variances.shape[1:]
         sums = frames.new_zeros(T * height * width, C + 1)  # values, weight
-        for rows in _strips(T, *variances.shape[1:], clip.device):
+        for rows in _strips(T, num_rows, num_columns, clip.device):
             if on_block is not None:
                 on_block()
             corners = search(frames[..., 1, 0], rows, GROUP_SIZE)  # (T * rows * columns, group)
