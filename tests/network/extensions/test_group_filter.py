@@ -9,7 +9,7 @@ from tests.network.extensions.test_frequency_prior import estimate, level, movin
 from vrt_core.network import ops
 from vrt_core.network.extensions.frequency_prior import opponent_colours
 from vrt_core.network.extensions.group_filter import GROUP_SIZE, REACH_PX, GroupFilter
-from vrt_core.network.extensions.patch_search import search
+from vrt_core.network.extensions.patch_search import SEARCH_PX, search
 from vrt_core.network.ops import chunking
 
 SIGMA = 0.1
@@ -173,4 +173,5 @@ def test_an_exception_in_a_chunk_ends_the_pass() -> None:
 
 
 def test_groups_are_as_large_as_corners_allow() -> None:
-    assert GROUP_SIZE <= 7**2
+    """A patch in a corner of a single frame has this many neighbours, itself among them."""
+    assert GROUP_SIZE <= (SEARCH_PX + 1) ** 2

@@ -9,8 +9,6 @@ found where it has moved to.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,14 +30,6 @@ _LOST_TEXTURE, _MAX_LOST_RATIO = 16 / 255, 0.6
 the covariance of restored patches is too small."""
 _PILOT_ERROR = 1 / 255
 """Standard deviation of errors of the restored patches that their covariance does not show."""
-
-
-class Groups(NamedTuple):
-    """Patches of some groups; each is its noisy version, then its restored one, (G, 2, C, group, pixels)."""
-
-    patches: Tensor
-    variance: Tensor
-    """Noise variance of each group, (G, 1, 1, 1)."""
 
 
 class GroupFilter(nn.Module):
@@ -114,7 +104,7 @@ class GroupFilter(nn.Module):
                     on_block()
                 pixels = corners[start:stop, :, None] + _offsets(width, corners)  # (G, group, pixels)
                 patches = frames.view(-1, 2, C)[pixels].permute(0, 3, 4, 1, 2)
-                values, weight = _filter(Groups(patches, variance[start:stop]))
+                values, weight = _filter(patches, variance[start:stop])
                 weighted = torch.cat((values * weight, weight.expand_as(values[:, :1])), dim=1)
                 sums.index_add_(0, pixels.flatten(), weighted.permute(0, 2, 3, 1).reshape(-1, C + 1))
         estimate = (sums[:, :C] / sums[:, C:]).view(T, height, width, C)
@@ -156,19 +146,21 @@ def _offsets(width: int, like: Tensor) -> Tensor:
     return (side[:, None] * width + side).flatten()
 
 
-def _filter(groups: Groups) -> tuple[Tensor, Tensor]:
+def _filter(patches: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     """Return the estimates of the patches of groups, (G, C, group, pixels), and their weights, (G, 1, 1, 1).
 
     With the restored patches X, less their mean, and the noise variance v, the covariance of clean patches is
     X'X / N + e^2. Its Wiener filter is v / (v + e^2) times the projection X'(XX' + N (v + e^2))^-1 X, plus the rest.
+
+    Args:
+        patches: Noisy and restored ones, (G, 2, C, group, pixels).
+        variance: Noise variance of each group, (G, 1, 1, 1).
     """
-    noisy, restored = groups.patches.unbind(1)
+    noisy, restored = patches.unbind(1)
     mean = restored.mean(dim=2, keepdim=True)  # (G, C, 1, pixels)
     X, Y = restored - mean, noisy - mean
     num_patches, num_pixels = X.shape[2:]
-    variance = groups.variance + torch.minimum(
-        _LOST_TEXTURE * groups.variance.sqrt(), _MAX_LOST_RATIO * groups.variance
-    )
+    variance = variance + torch.minimum(_LOST_TEXTURE * variance.sqrt(), _MAX_LOST_RATIO * variance)
     level = variance + _PILOT_ERROR**2
     ratio = variance / level
     identity = torch.eye(num_patches, dtype=X.dtype, device=X.device)
